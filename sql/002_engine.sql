@@ -1,0 +1,477 @@
+-- 002: what the engine does in the database: clock, triggers behind users' writes, claim, checkpoint, leases.
+--
+-- Called in this order for one instance:
+--   _df.on_start       (trigger)  the start makes the instance runnable, in the caller's transaction
+--   _df.claim          (admin)    an executor takes what is due: lease, fencing token, graph and journal in one answer
+--   _df.checkpoint     (anybody with the token) a step's result, in the step's own transaction
+--   _df.apply          (admin)    checkpoints that belong to no step: timers, parking, ends, statuses
+--   _df.on_cancel      (trigger)  df.cancel: fences the instance off, in the caller's transaction
+--   _df.heartbeat      (admin)    extends the executor's lease, takes over from dead executors
+--
+-- SQLSTATEs that only executors see: DF001 lease lost, DF002 cancelled, DF003 role gone.
+
+CREATE FUNCTION _df.now() RETURNS timestamptz
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN clock_timestamp() + (SELECT c.shift FROM _df.clock AS c);
+END
+$$;
+COMMENT ON FUNCTION _df.now() IS
+    'The engine''s clock: the server''s, moved by _df.clock (which only the owner can write, for tests). Owner''s rights needed.';
+
+CREATE FUNCTION _df.setting(p_name text, p_fallback text) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce((SELECT s.value FROM _df.settings AS s WHERE s.name = p_name), p_fallback)
+$$;
+COMMENT ON FUNCTION _df.setting(text, text) IS
+    'A setting of the proxy as SQL functions see it. Anybody; settings are not secret.';
+
+-- ---------------------------------------------------------------------------------------------------------------
+-- Triggers behind users' writes
+-- ---------------------------------------------------------------------------------------------------------------
+CREATE FUNCTION _df.on_start() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO _df.instances (id, role, database, label, vars, wake_at, started_at)
+    SELECT NEW.id, NEW.submitted_by, NEW.database, NEW.label,
+           coalesce((SELECT json_object_agg(v.name, v.value)
+                     FROM df.vars AS v
+                     WHERE v.owner = NEW.submitted_by AND v.value IS NOT NULL), '{}'::json),
+           t.now, t.now
+    FROM (SELECT _df.now() AS now OFFSET 0) AS t;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION _df.on_start() IS
+    'Trigger with the owner''s rights: makes an instance that df.start has inserted runnable and captures its variables.';
+
+-- df.start names the row that it is about to insert; a row inserted by hand starts nothing
+CREATE TRIGGER instances_start
+    AFTER INSERT ON df.instances
+    FOR EACH ROW
+    WHEN (pg_catalog.current_setting('df.starting', true) OPERATOR(pg_catalog.=) NEW.id::text)
+    EXECUTE FUNCTION _df.on_start();
+
+CREATE FUNCTION _df.on_cancel() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_owner uuid;
+    v_now   timestamptz := _df.now();
+BEGIN
+    SELECT i.owner INTO v_owner FROM _df.instances AS i WHERE i.id = NEW.id FOR NO KEY UPDATE;
+    -- the token stays: a step that cancels its own instance may still commit (see _df.record)
+    UPDATE _df.instances AS i
+    SET cancel_xid  = pg_current_xact_id(),
+        owner       = NULL,
+        wake_at     = NULL,
+        waiting     = NULL,
+        output      = 'canceled: ' || coalesce(nullif(current_setting('df.cancel_reason', true), ''),
+                                               'Cancelled by user'),
+        finished_at = v_now
+    WHERE i.id = NEW.id AND i.finished_at IS NULL;
+    IF v_owner IS NOT NULL THEN
+        PERFORM pg_notify('_df_cancel', NEW.id);  -- rare, so the lock that NOTIFY takes at commit does not matter
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION _df.on_cancel() IS
+    'Trigger with the owner''s rights: takes a cancelled instance from its executor, in the canceller''s transaction.';
+
+CREATE TRIGGER instances_cancel
+    AFTER UPDATE OF status ON df.instances
+    FOR EACH ROW
+    WHEN (NEW.status OPERATOR(pg_catalog.=) 'cancelled' AND OLD.status IN ('pending', 'running'))
+    EXECUTE FUNCTION _df.on_cancel();
+
+CREATE FUNCTION _df.on_delete() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    DELETE FROM _df.journal    AS j WHERE j.instance_id = OLD.id;
+    DELETE FROM _df.executions AS e WHERE e.instance_id = OLD.id;
+    DELETE FROM _df.instances  AS i WHERE i.id = OLD.id;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION _df.on_delete() IS
+    'Trigger with the owner''s rights: the engine''s half of an instance goes with the instance.';
+
+CREATE TRIGGER instances_delete
+    AFTER DELETE ON df.instances
+    FOR EACH ROW
+    EXECUTE FUNCTION _df.on_delete();
+
+-- ---------------------------------------------------------------------------------------------------------------
+-- Claim
+-- ---------------------------------------------------------------------------------------------------------------
+CREATE FUNCTION _df.claim(p_owner uuid, p_tokens uuid[]) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off
+AS $$
+DECLARE
+    v_now       timestamptz := _df.now();
+    v_instances json;
+    v_next      timestamptz;
+BEGIN
+    IF cardinality(p_tokens) > 0 THEN
+        WITH due AS MATERIALIZED (
+            SELECT i.id, i.wake_at
+            FROM _df.instances AS i
+            WHERE i.wake_at <= v_now
+            ORDER BY i.wake_at
+            LIMIT cardinality(p_tokens)
+            FOR UPDATE SKIP LOCKED
+        ), numbered AS MATERIALIZED (
+            SELECT d.id, row_number() OVER (ORDER BY d.wake_at) AS n
+            FROM due AS d
+        ), taken AS (
+            UPDATE _df.instances AS i
+            SET owner    = p_owner,
+                token    = p_tokens[m.n],
+                wake_at  = NULL,
+                waiting  = NULL,
+                role     = CASE WHEN i.graph IS NULL THEN u.submitted_by::oid ELSE i.role END,
+                database = CASE WHEN i.graph IS NULL THEN u.database ELSE i.database END,
+                graph    = coalesce(i.graph, (
+                               SELECT json_build_object(
+                                          'root', u.root_node,
+                                          'nodes', json_agg(json_build_array(
+                                              k.id, k.node_type, k.query, k.result_name, k.left_node, k.right_node)))
+                               FROM df.nodes AS k
+                               WHERE k.instance_id = i.id))
+            FROM numbered AS m, df.instances AS u
+            WHERE i.id = m.id AND u.id = m.id
+            RETURNING i.*, m.n
+        )
+        SELECT json_agg(json_build_object(
+                   'id', t.id, 'token', t.token, 'database', t.database, 'label', t.label,
+                   'role', r.rolname, 'superuser', r.rolsuper, 'login', r.rolcanlogin,
+                   'vars', t.vars, 'graph', t.graph, 'generation', t.generation, 'attempts', t.attempts,
+                   'events', t.events,
+                   'journal', (
+                       SELECT json_agg(json_build_array(
+                                  j.node_id, j.stamp, j.kind, j.value,
+                                  extract(epoch FROM j.due - v_now)::float8))
+                       FROM _df.journal AS j
+                       WHERE j.instance_id = t.id)
+               ) ORDER BY t.n)
+        INTO v_instances
+        FROM taken AS t
+        LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = t.role;
+    END IF;
+
+    SELECT i.wake_at INTO v_next FROM _df.instances AS i WHERE i.wake_at IS NOT NULL ORDER BY i.wake_at LIMIT 1;
+    RETURN json_build_object('instances', coalesce(v_instances, '[]'::json),
+                             'next', extract(epoch FROM v_next - v_now)::float8);
+END
+$$;
+COMMENT ON FUNCTION _df.claim(uuid, uuid[]) IS
+    'Leases up to cardinality(p_tokens) due instances to an executor and returns all that is needed to run them; next: seconds until the earliest instance left becomes due. Owner only.';
+
+-- ---------------------------------------------------------------------------------------------------------------
+-- Checkpoint
+-- ---------------------------------------------------------------------------------------------------------------
+-- Entries come as parallel arrays, in the order in which they happened. kinds[i]:
+--   c, f  a leaf ended: journal, and the node becomes completed or failed
+--   C, F  a composite ended, or a leaf whose end follows from the journal: the node only
+--   t     a timer begins: journal with due = now + dues[i] seconds; the node is running
+--   l     a loop begins its next iteration: journal only
+--   w     a race is decided: journal only
+--   r     the node is running
+-- A NULL value with c or C means: the same value as the entry before.
+-- p_end: NULL the lease goes on; completed, failed; parked: give the lease back, wake in p_wake seconds (NULL: not by
+-- itself); waiting: the same, p_output says what for; retry: the same, and count an attempt.
+CREATE FUNCTION _df.record(
+    p_instance   text,
+    p_token      uuid,
+    p_nodes      text[],
+    p_stamps     text[],
+    p_kinds      text,
+    p_values     text[],
+    p_dues       float8[],
+    p_failure    text,
+    p_end        text,
+    p_output     text,
+    p_wake       float8,
+    p_generation int,
+    p_events     bigint
+) RETURNS oid
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off
+AS $$
+DECLARE
+    v_now    timestamptz := _df.now();
+    v_ends   boolean := coalesce(p_end IN ('completed', 'failed'), false);
+    v_token  uuid;
+    v_cancel xid8;
+    v_role   oid;
+    v_kind   text;
+    v_value  text;
+    v_due    timestamptz;
+BEGIN
+    IF p_end IS NULL AND p_generation IS NULL THEN
+        SELECT i.token, i.cancel_xid, i.role INTO v_token, v_cancel, v_role
+        FROM _df.instances AS i WHERE i.id = p_instance FOR SHARE;
+    ELSE
+        -- the same order of locks as df.cancel's: the public row first
+        PERFORM FROM df.instances AS u WHERE u.id = p_instance FOR NO KEY UPDATE;
+        SELECT i.token, i.cancel_xid, i.role INTO v_token, v_cancel, v_role
+        FROM _df.instances AS i WHERE i.id = p_instance FOR NO KEY UPDATE;
+    END IF;
+    IF v_token IS DISTINCT FROM p_token OR p_token IS NULL THEN
+        RAISE EXCEPTION 'the lease of instance % was lost', p_instance USING ERRCODE = 'DF001';
+    END IF;
+    IF v_cancel IS NOT NULL THEN
+        IF v_cancel = pg_current_xact_id_if_assigned() THEN
+            RETURN v_role;  -- the step has cancelled its own instance: let it commit
+        END IF;
+        RAISE EXCEPTION 'instance % was cancelled', p_instance USING ERRCODE = 'DF002';
+    END IF;
+
+    FOR n IN 1 .. length(p_kinds) LOOP
+        v_kind := substr(p_kinds, n, 1);
+        IF p_values[n] IS NOT NULL OR v_kind NOT IN ('c', 'C') THEN
+            v_value := p_values[n];
+        END IF;
+        IF v_kind IN ('c', 'C') THEN
+            UPDATE df.nodes AS k
+            SET status = 'completed', result = v_value::jsonb, updated_at = v_now,
+                status_details = jsonb_build_object('execution_id', p_stamps[n])
+            WHERE k.instance_id = p_instance AND k.id = p_nodes[n];
+        ELSIF v_kind IN ('f', 'F') THEN
+            UPDATE df.nodes AS k
+            SET status = 'failed', result = to_jsonb(v_value), error = v_value, updated_at = v_now,
+                status_details = jsonb_build_object('execution_id', p_stamps[n])
+                                 || CASE WHEN v_kind = 'f' THEN coalesce(p_failure::jsonb, '{}') ELSE '{}' END
+            WHERE k.instance_id = p_instance AND k.id = p_nodes[n];
+        ELSIF v_kind IN ('r', 't') THEN
+            UPDATE df.nodes AS k
+            SET status = 'running', result = NULL, updated_at = v_now,
+                status_details = jsonb_build_object('execution_id', p_stamps[n])
+            WHERE k.instance_id = p_instance AND k.id = p_nodes[n];
+        END IF;
+        IF v_kind IN ('c', 'f', 't', 'l', 'w') AND NOT v_ends THEN
+            v_due := v_now + p_dues[n] * interval '1 second';
+            INSERT INTO _df.journal AS j (instance_id, node_id, stamp, kind, value, due)
+            VALUES (p_instance, p_nodes[n], p_stamps[n], v_kind::"char", v_value, v_due)
+            ON CONFLICT ON CONSTRAINT journal_pkey DO UPDATE
+            SET stamp = excluded.stamp, kind = excluded.kind, value = excluded.value, due = excluded.due;
+        END IF;
+    END LOOP;
+
+    IF p_generation IS NOT NULL THEN
+        INSERT INTO _df.executions AS e (instance_id, execution_id, started_at, ended_at, events, output)
+        SELECT i.id, i.generation, i.started_at, v_now, coalesce(p_events, i.events),
+               json_build_object('execution', p_generation)::text
+        FROM _df.instances AS i WHERE i.id = p_instance
+        ON CONFLICT ON CONSTRAINT executions_pkey DO NOTHING;
+        DELETE FROM _df.executions AS e
+        WHERE e.instance_id = p_instance AND e.execution_id <= p_generation - 10000;
+        UPDATE _df.instances AS i
+        SET generation = p_generation, started_at = v_now, events = 0
+        WHERE i.id = p_instance;
+    END IF;
+
+    IF v_ends THEN
+        UPDATE _df.instances AS i
+        SET owner = NULL, token = NULL, wake_at = NULL, graph = NULL, finished_at = v_now,
+            events = coalesce(p_events, i.events), output = coalesce(p_output, v_value)
+        WHERE i.id = p_instance;
+        DELETE FROM _df.journal AS j WHERE j.instance_id = p_instance;
+        UPDATE df.instances AS u
+        SET status = p_end, updated_at = v_now,
+            completed_at = CASE WHEN p_end = 'completed' THEN v_now END
+        WHERE u.id = p_instance AND u.status IN ('pending', 'running');
+    ELSIF p_end IS NOT NULL THEN
+        UPDATE _df.instances AS i
+        SET owner = NULL, token = NULL, wake_at = v_now + p_wake * interval '1 second',
+            waiting = CASE WHEN p_end = 'waiting' THEN p_output END,
+            attempts = CASE WHEN p_end = 'retry' THEN i.attempts + 1 ELSE 0 END,
+            events = coalesce(p_events, i.events)
+        WHERE i.id = p_instance;
+    END IF;
+
+    -- the instance shows as running once anything of it does: written with what is written anyway
+    IF NOT v_ends AND p_end IS DISTINCT FROM 'waiting' AND p_kinds <> '' THEN
+        UPDATE df.instances AS u
+        SET status = 'running', updated_at = v_now
+        WHERE u.id = p_instance AND u.status = 'pending';
+    END IF;
+    RETURN v_role;
+END
+$$;
+COMMENT ON FUNCTION _df.record(text, uuid, text[], text[], text, text[], float8[], text, text, text, float8, int, bigint) IS
+    'Writes a checkpoint under the fencing token; DF001 when the lease was lost, DF002 when the instance was cancelled. Owner only.';
+
+CREATE FUNCTION _df.checkpoint(
+    p_instance   text,
+    p_token      uuid,
+    p_nodes      text[],
+    p_stamps     text[],
+    p_kinds      text,
+    p_values     text[],
+    p_dues       float8[],
+    p_failure    text,
+    p_end        text,
+    p_output     text,
+    p_wake       float8,
+    p_generation int,
+    p_events     bigint
+) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_role oid;
+BEGIN
+    v_role := _df.record(p_instance, p_token, p_nodes, p_stamps, p_kinds, p_values, p_dues, p_failure, p_end, p_output,
+                         p_wake, p_generation, p_events);
+    -- a pooled session outlives its role: a step must not
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.oid = v_role AND r.rolcanlogin) THEN
+        RAISE EXCEPTION 'role of instance % does not exist or may not log in', p_instance USING ERRCODE = 'DF003';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION _df.checkpoint(text, uuid, text[], text[], text, text[], float8[], text, text, text, float8, int, bigint) IS
+    'The checkpoint of a step, in the step''s own transaction. Anybody may call it; it does nothing without the fencing token that only the executor of the instance has.';
+
+CREATE FUNCTION _df.apply(p_checkpoints json) RETURNS text[]
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_one  record;
+    v_lost text[] := '{}';
+BEGIN
+    FOR v_one IN
+        SELECT * FROM json_to_recordset(p_checkpoints) AS c (
+            id text, token uuid, nodes text[], stamps text[], kinds text, "values" text[], dues float8[],
+            failure text, "end" text, output text, wake float8, generation int, events bigint)
+        ORDER BY c.id  -- one order of locks for all executors
+    LOOP
+        BEGIN
+            PERFORM _df.record(v_one.id, v_one.token, v_one.nodes, v_one.stamps, v_one.kinds, v_one."values",
+                               v_one.dues, v_one.failure, v_one."end", v_one.output, v_one.wake, v_one.generation,
+                               v_one.events);
+        EXCEPTION
+            WHEN SQLSTATE 'DF001' OR SQLSTATE 'DF002' THEN
+                v_lost := v_lost || v_one.id;
+        END;
+    END LOOP;
+    RETURN v_lost;
+END
+$$;
+COMMENT ON FUNCTION _df.apply(json) IS
+    'Checkpoints that belong to no step (timers, parking, ends, statuses), many at once; returns the instances whose lease was lost. Owner only.';
+
+-- ---------------------------------------------------------------------------------------------------------------
+-- Leases
+-- ---------------------------------------------------------------------------------------------------------------
+CREATE FUNCTION _df.heartbeat(p_owner uuid, p_lease float8, p_ids text[], p_tokens uuid[]) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_now   timestamptz := _df.now();
+    v_alive boolean;
+    v_taken bigint;
+    v_lost  text[];
+BEGIN
+    UPDATE _df.executors AS e
+    SET lease_until = v_now + p_lease * interval '1 second'
+    WHERE e.id = p_owner;
+    v_alive := FOUND;
+
+    WITH dead AS (
+        DELETE FROM _df.executors AS e
+        WHERE e.id IN (SELECT x.id FROM _df.executors AS x WHERE x.lease_until < v_now FOR UPDATE SKIP LOCKED)
+        RETURNING e.id
+    ), freed AS (
+        UPDATE _df.instances AS i
+        SET owner = NULL, token = NULL, wake_at = v_now
+        FROM dead AS d
+        WHERE i.owner = d.id AND i.finished_at IS NULL
+        RETURNING i.id
+    )
+    SELECT count(*) INTO v_taken FROM freed;
+
+    UPDATE df._worker_epoch AS w SET last_seen_at = clock_timestamp();
+    IF NOT FOUND THEN
+        PERFORM pg_advisory_xact_lock(1146504275, 1);  -- one row, however many proxies start at once
+        INSERT INTO df._worker_epoch (epoch_id)
+        SELECT gen_random_uuid() WHERE NOT EXISTS (SELECT FROM df._worker_epoch);
+    END IF;
+
+    SELECT array_agg(h.id) INTO v_lost
+    FROM unnest(p_ids, p_tokens) AS h (id, token)
+    WHERE NOT EXISTS (SELECT FROM _df.instances AS i
+                      WHERE i.id = h.id AND i.token = h.token AND i.finished_at IS NULL);
+
+    RETURN json_build_object('alive', v_alive, 'taken', v_taken, 'lost', coalesce(to_json(v_lost), '[]'::json));
+END
+$$;
+COMMENT ON FUNCTION _df.heartbeat(uuid, float8, text[], uuid[]) IS
+    'Extends the lease of an executor by p_lease seconds (alive: false if it had been declared dead), frees what dead executors held, and names those of the given instances that are no longer held under their token. Owner only.';
+
+CREATE FUNCTION _df.enlist(p_owner uuid, p_lease float8) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_now timestamptz := _df.now();
+BEGIN
+    INSERT INTO _df.executors (id, started_at, lease_until)
+    VALUES (p_owner, v_now, v_now + p_lease * interval '1 second');
+END
+$$;
+COMMENT ON FUNCTION _df.enlist(uuid, float8) IS 'A new executor, with a lease of p_lease seconds. Owner only.';
+
+CREATE FUNCTION _df.resign(p_owner uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE _df.instances AS i
+    SET owner = NULL, token = NULL, wake_at = _df.now()
+    WHERE i.owner = p_owner AND i.finished_at IS NULL;
+    DELETE FROM _df.executors AS e WHERE e.id = p_owner;
+END
+$$;
+COMMENT ON FUNCTION _df.resign(uuid) IS
+    'An executor leaves in order: what it still holds can be claimed at once. Owner only.';
+
+CREATE FUNCTION _df.resume_role(p_role text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_count bigint;
+BEGIN
+    UPDATE _df.instances AS i
+    SET wake_at = _df.now(), waiting = NULL
+    WHERE i.waiting IS NOT NULL
+      AND i.finished_at IS NULL
+      AND i.role = (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = p_role);
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END
+$$;
+COMMENT ON FUNCTION _df.resume_role(text) IS
+    'The credential of a role has come: its waiting instances go on. Owner only.';
+
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA _df FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION _df.setting(text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    _df.checkpoint(text, uuid, text[], text[], text, text[], float8[], text, text, text, float8, int, bigint) TO PUBLIC;
