@@ -1,0 +1,223 @@
+import { Backend, Frontend } from './codes.js';
+
+/** Set in a kind when the message was marked. */
+const MARK = 0x80;
+
+/**
+ * Which of the client's messages the server is answering.
+ *
+ * Every message of the client that can be answered, or that decides how others are answered, is noted in order when
+ * it is sent (`sent`), and taken off the head when the server has answered it (`answered`):
+ *
+ *   Parse 1 · Bind 2 · Close 3 · Describe T or n · Execute C, I or s · Query, FunctionCall and Sync Z
+ *
+ * Beside these, three rules of the server's loop (src/backend/tcop/postgres.c, copyfromparse.c; protocol chapters
+ * "Extended Query" and "COPY Operations"):
+ * - after an error in Parse, Bind, Close, Describe or Execute it reads on to the next Sync and answers nothing
+ *   before it, not even a Query;
+ * - during COPY FROM STDIN it ignores Sync and Flush, up to CopyDone, CopyFail or the error that ends the copy;
+ * - outside a copy it ignores CopyData, CopyDone and CopyFail (a copy that failed before it began).
+ *
+ * Should the count be wrong all the same, it mends itself: an answer that cannot belong to a Sync at the head shows
+ * that the Sync was ignored.
+ *
+ * Each noted message may carry a tag (what is known of its statement) and a mark, which stays visible in `marked`
+ * once the message has been answered. Nothing is allocated for a message.
+ */
+export class Conversation<Tag> {
+  #kinds = new Uint8Array(64);
+  #tags: (Tag | undefined)[] = new Array(64);
+  #first = 0;
+  #size = 0;
+  /** An error in an extended-protocol message: everything up to the next Sync is not answered. */
+  #skipping = false;
+  #copying = false;
+  /** True when a marked message has been answered since the flag was last cleared. */
+  marked = false;
+
+  /** True when the server owes no answer. */
+  get idle(): boolean {
+    return this.#size === 0;
+  }
+
+  /** Number of noted messages, for tests. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** The tag of the message that is being answered. */
+  get tag(): Tag | undefined {
+    this.#dropSilent();
+    return this.#size === 0 || this.#skipping ? undefined : this.#tags[this.#first];
+  }
+
+  /** Notes a message of the client; types that are never answered are not kept. */
+  sent(type: number, tag?: Tag, mark = false): void {
+    switch (type) {
+      case Frontend.CopyData:
+        // Only the first of a run matters: it ends the Syncs that the copy ignores.
+        if (this.#size > 0 && this.#kindAt(this.#size - 1) === type) return;
+        break;
+      case Frontend.Query:
+      case Frontend.Parse:
+      case Frontend.Bind:
+      case Frontend.Describe:
+      case Frontend.Execute:
+      case Frontend.Close:
+      case Frontend.Sync:
+      case Frontend.FunctionCall:
+      case Frontend.CopyDone:
+      case Frontend.CopyFail:
+        break;
+      default:
+        return;
+    }
+    if (this.#size === this.#kinds.length) this.#grow();
+    const slot = (this.#first + this.#size) & (this.#kinds.length - 1);
+    this.#kinds[slot] = mark ? type | MARK : type;
+    this.#tags[slot] = tag;
+    this.#size++;
+  }
+
+  /** Notes a message of the server, by its type; types that answer nothing are ignored. */
+  answered(type: number): void {
+    switch (type) {
+      case Backend.ParseComplete:
+        this.#complete(Frontend.Parse);
+        break;
+      case Backend.BindComplete:
+        this.#complete(Frontend.Bind);
+        break;
+      case Backend.CloseComplete:
+        this.#complete(Frontend.Close);
+        break;
+      case Backend.RowDescription:
+      case Backend.NoData:
+        this.#complete(Frontend.Describe);
+        break;
+      case Backend.CommandComplete:
+      case Backend.EmptyQueryResponse:
+      case Backend.PortalSuspended:
+        if (this.#copying) this.#copyEnded();
+        this.#complete(Frontend.Execute);
+        break;
+      case Backend.CopyInResponse:
+      case Backend.CopyBothResponse:
+        this.#copying = true;
+        break;
+      case Backend.ErrorResponse:
+        this.#failed();
+        break;
+      case Backend.ReadyForQuery:
+        this.#ready();
+        break;
+      default:
+    }
+  }
+
+  #kindAt(index: number): number {
+    return this.#kinds[(this.#first + index) & (this.#kinds.length - 1)]! & ~MARK;
+  }
+
+  #pop(): void {
+    const slot = this.#first;
+    if (this.#kinds[slot]! & MARK) this.marked = true;
+    this.#tags[slot] = undefined;
+    this.#first = (slot + 1) & (this.#kinds.length - 1);
+    this.#size--;
+  }
+
+  /** Copy messages outside a copy have no answer. */
+  #dropSilent(): void {
+    while (this.#size > 0 && isCopyMessage(this.#kindAt(0))) this.#pop();
+  }
+
+  #complete(kind: number): void {
+    for (;;) {
+      this.#dropSilent();
+      if (this.#size === 0) return;
+      const head = this.#kindAt(0);
+      if (head === kind) {
+        this.#pop();
+        return;
+      }
+      // A Sync answers with nothing but Z, so this one was ignored. Within a Query these are its own answers.
+      if (head !== Frontend.Sync) return;
+      this.#pop();
+    }
+  }
+
+  /** The copy of the head (a Query or an Execute) is complete: what the server read during it is answered with it. */
+  #copyEnded(): void {
+    this.#copying = false;
+    this.#behindHead(() => {
+      while (this.#size > 0) {
+        const kind = this.#kindAt(0);
+        if (!isCopyMessage(kind) && kind !== Frontend.Sync) return;
+        this.#pop();
+        if (kind === Frontend.CopyDone || kind === Frontend.CopyFail) return;
+      }
+    });
+  }
+
+  #failed(): void {
+    this.#dropSilent();
+    if (this.#copying) {
+      // What the copy had read of Syncs when it failed: those before its first data.
+      this.#copying = false;
+      this.#behindHead(() => {
+        while (this.#size > 0 && this.#kindAt(0) === Frontend.Sync) this.#pop();
+      });
+    }
+    if (this.#size === 0) return;
+    const head = this.#kindAt(0);
+    if (head !== Frontend.Query && head !== Frontend.FunctionCall && head !== Frontend.Sync) {
+      this.#skipping = true;
+    }
+  }
+
+  #ready(): void {
+    this.#copying = false;
+    while (this.#size > 0) {
+      const kind = this.#kindAt(0);
+      this.#pop();
+      if (kind === Frontend.Sync) break;
+      if (!this.#skipping && (kind === Frontend.Query || kind === Frontend.FunctionCall)) break;
+    }
+    this.#skipping = false;
+  }
+
+  /** Runs `take` on what stands behind the head. */
+  #behindHead(take: () => void): void {
+    if (this.#size === 0) return;
+    const slot = this.#first;
+    const kind = this.#kinds[slot]!;
+    const tag = this.#tags[slot];
+    const marked = this.marked;
+    this.#pop();
+    this.marked = marked;
+    take();
+    this.#first = (this.#first - 1) & (this.#kinds.length - 1);
+    this.#kinds[this.#first] = kind;
+    this.#tags[this.#first] = tag;
+    this.#size++;
+  }
+
+  #grow(): void {
+    const length = this.#kinds.length;
+    const kinds = new Uint8Array(length * 2);
+    const tags: (Tag | undefined)[] = new Array(length * 2);
+    for (let i = 0; i < length; i++) {
+      const slot = (this.#first + i) & (length - 1);
+      kinds[i] = this.#kinds[slot]!;
+      tags[i] = this.#tags[slot];
+    }
+    this.#kinds = kinds;
+    this.#tags = tags;
+    this.#first = 0;
+  }
+}
+
+function isCopyMessage(kind: number): boolean {
+  return kind === Frontend.CopyData || kind === Frontend.CopyDone || kind === Frontend.CopyFail;
+}
