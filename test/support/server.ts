@@ -13,10 +13,10 @@ export interface RunningServer {
 }
 
 /** Name of the environment variable with the superuser URL of the server of this run. */
-export const serverUrlVariable = 'PG_DURABLE_TEST_SERVER';
+export const serverUrlVariable = 'TEST_POSTGRES_SERVER';
 
 /**
- * Starts the server of the run (or takes the given one), sets PG_DURABLE_TEST_SERVER and prints one line.
+ * Starts the server of the run (or takes the given one), sets TEST_POSTGRES_SERVER and prints one line.
  * Three ways, one interface: TEST_POSTGRES_URL (a given server, superuser URL), TEST_POSTGRES=testcontainers
  * (image TEST_POSTGRES_IMAGE, default postgres:18), otherwise the embedded server.
  */

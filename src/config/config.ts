@@ -1,0 +1,100 @@
+import type { ListenAddress } from './kinds.js';
+import type { SettingValues } from './settings.js';
+import { parseUpstream, type Upstream, upstream } from './upstream.js';
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+
+/** Everything that can be set, checked and in one unit: times in milliseconds, sizes in bytes. */
+export interface Config {
+  readonly listen: ListenAddress;
+  readonly upstream: Upstream;
+  readonly upstreamConnectTimeoutMs: number;
+  readonly loginTimeoutMs: number;
+  readonly maxRewriteBytes: number;
+  readonly shutdownTimeoutMs: number;
+
+  /** Connections of the admin role. */
+  readonly maxManagementConnections: number;
+  /** SQL steps at the same time. */
+  readonly maxUserConnections: number;
+  readonly executionAcquireTimeoutMs: number;
+  readonly maxNewTransactionStarts: number;
+  readonly newTransactionStartTimeoutMs: number;
+  readonly leaseDurationMs: number;
+  readonly pollIntervalMs: number;
+  /** 0: a session is closed when its step is done. */
+  readonly sessionIdleTimeoutMs: number;
+  /** 0: none. */
+  readonly stepIdleTimeoutMs: number;
+  /** 0: no limit. */
+  readonly maxLoopIterations: number;
+  readonly recordStatements: boolean;
+
+  readonly enableSuperuserInstances: boolean;
+  readonly listInstancesMaxLimit: number;
+  readonly retentionDays: number;
+  /** 0: never. */
+  readonly reconcileIntervalMs: number;
+
+  readonly logLevel: LogLevel;
+  /** Said once in the log: settings that were given and have no effect. */
+  readonly notes: readonly string[];
+}
+
+/** A setting that is unknown, bad or missing; the message is one line and holds no secret. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+/** Names as in the files to names as in the program. Throws ConfigError if there is no server to work with. */
+export function toConfig(values: SettingValues, notes: readonly string[]): Config {
+  return {
+    listen: values.listen!,
+    upstream: toUpstream(values),
+    upstreamConnectTimeoutMs: values.upstream_connect_timeout!,
+    loginTimeoutMs: values.login_timeout!,
+    maxRewriteBytes: values.max_rewrite_bytes!,
+    shutdownTimeoutMs: values.shutdown_timeout!,
+    maxManagementConnections: values.max_management_connections!,
+    maxUserConnections: values.max_user_connections!,
+    executionAcquireTimeoutMs: values.execution_acquire_timeout!,
+    maxNewTransactionStarts: values.max_new_transaction_starts!,
+    newTransactionStartTimeoutMs: values.new_transaction_start_timeout!,
+    leaseDurationMs: values.lease_duration!,
+    pollIntervalMs: values.poll_interval!,
+    sessionIdleTimeoutMs: values.session_idle_timeout!,
+    stepIdleTimeoutMs: values.step_idle_timeout!,
+    maxLoopIterations: values.max_loop_iterations!,
+    recordStatements: values.record_statements!,
+    enableSuperuserInstances: values.enable_superuser_instances!,
+    listInstancesMaxLimit: values.list_instances_max_limit!,
+    retentionDays: values.retention_days!,
+    reconcileIntervalMs: values.reconcile_interval!,
+    logLevel: values.log_level!,
+    notes,
+  };
+}
+
+function toUpstream(values: SettingValues): Upstream {
+  if (values.upstream === undefined) {
+    throw new ConfigError(
+      'setting "upstream" is missing: give --upstream postgresql://ROLE:PASSWORD@HOST:PORT/DATABASE ' +
+        '(or PG_DURABLE_UPSTREAM, or upstream in the configuration file)',
+    );
+  }
+  const parts = parseUpstream(values.upstream)!;
+  const user = parts.user ?? values.worker_role;
+  if (user === undefined) {
+    throw new ConfigError(
+      'setting "upstream" names no role: write postgresql://ROLE:PASSWORD@HOST:PORT/DATABASE',
+    );
+  }
+  const database = parts.database ?? values.database ?? 'postgres';
+  if (values.database !== undefined && values.database !== database) {
+    throw new ConfigError(
+      `setting "database" is ${JSON.stringify(values.database)}, but the upstream URL names ` +
+        `${JSON.stringify(database)}: allowed is one control database`,
+    );
+  }
+  return upstream({ ...parts, user, database });
+}

@@ -1,0 +1,125 @@
+import { z } from 'zod';
+
+/**
+ * The kinds of values a setting can have. Each turns what a file (typed YAML) or the environment and --set
+ * (text) give into one type, and says in words what it allows: that text is the end of every error message.
+ */
+export interface Kind<T> {
+  readonly schema: z.ZodType<T>;
+  readonly allowed: string;
+}
+
+function kind<T>(allowed: string, parse: (value: unknown) => T | undefined): Kind<T> {
+  const schema = z.unknown().transform((value, context) => {
+    const parsed = parse(typeof value === 'string' ? value.trim() : value);
+    if (parsed !== undefined) return parsed;
+    context.addIssue({ code: 'custom', message: allowed });
+    return z.NEVER;
+  }) as unknown as z.ZodType<T>;
+  return { schema, allowed };
+}
+
+/** Digits in base ten with an optional fraction; no hexadecimal, no exponent, nothing empty. */
+function decimal(value: unknown): number | undefined {
+  if (typeof value === 'number') return Number.isFinite(value) ? value : undefined;
+  return typeof value === 'string' && /^\d+(\.\d+)?$/.test(value) ? Number(value) : undefined;
+}
+
+export function integer(min: number, max: number): Kind<number> {
+  return kind(`an integer from ${min} to ${max}`, (value) => {
+    const number = decimal(value);
+    return number !== undefined && Number.isInteger(number) && number >= min && number <= max
+      ? number
+      : undefined;
+  });
+}
+
+/** As PostgreSQL's own settings take it. */
+export function onOff(): Kind<boolean> {
+  return kind('on or off', (value) => {
+    if (typeof value === 'boolean') return value;
+    if (value === 1 || value === 0) return value === 1;
+    if (typeof value !== 'string') return undefined;
+    if (/^(on|true|yes|1)$/i.test(value)) return true;
+    return /^(off|false|no|0)$/i.test(value) ? false : undefined;
+  });
+}
+
+export function oneOf<const T extends string>(words: readonly T[]): Kind<T> {
+  return kind(`one of ${words.join(', ')}`, (value) => words.find((word) => word === value));
+}
+
+const milliseconds = { ms: 1, s: 1000, min: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** Milliseconds, from text with a unit or a bare number of seconds. Limits in milliseconds. */
+export function duration(minMs: number, maxMs: number): Kind<number> {
+  const allowed = `a time from ${showDuration(minMs)} to ${showDuration(maxMs)}, as in 500ms, 10s, 5min (bare: seconds)`;
+  return kind(allowed, (value) => {
+    const ms = withUnit(value, milliseconds, 's');
+    return ms !== undefined && Number.isInteger(ms) && ms >= minMs && ms <= maxMs ? ms : undefined;
+  });
+}
+
+const bytes = {
+  B: 1,
+  kB: 1024,
+  KiB: 1024,
+  MB: 1024 ** 2,
+  MiB: 1024 ** 2,
+  GB: 1024 ** 3,
+  GiB: 1024 ** 3,
+} as const;
+
+/** Bytes, from text with a unit (powers of 1024, as PostgreSQL counts them) or a bare number. */
+export function size(min: number, max: number): Kind<number> {
+  const allowed = `a size from ${showSize(min)} to ${showSize(max)}, as in 512kB, 16MiB (bare: bytes)`;
+  return kind(allowed, (value) => {
+    const count = withUnit(value, bytes, 'B');
+    return count !== undefined && Number.isInteger(count) && count >= min && count <= max ? count : undefined;
+  });
+}
+
+/** Text that matches `pattern`; `allowed` says the same in words. */
+export function text(allowed: string, pattern: RegExp): Kind<string> {
+  return kind(allowed, (value) => (typeof value === 'string' && pattern.test(value) ? value : undefined));
+}
+
+export interface ListenAddress {
+  /** Host name or address; one that begins with "/" is the directory of a Unix socket. */
+  readonly host: string;
+  /** 0: a free port. */
+  readonly port: number;
+}
+
+export function listenAddress(): Kind<ListenAddress> {
+  return kind('HOST:PORT, [IPv6]:PORT or /socket/directory:PORT, with a port from 0 to 65535', (value) => {
+    const match =
+      typeof value === 'string' ? /^(\[[0-9A-Fa-f:.]+\]|\/[^:]*|[^:[\]/\s]+):(\d{1,5})$/.exec(value) : null;
+    if (match === null || Number(match[2]) > 65_535) return undefined;
+    return { host: match[1]!.replace(/^\[|\]$/g, ''), port: Number(match[2]) };
+  });
+}
+
+function withUnit(value: unknown, units: Readonly<Record<string, number>>, bare: string): number | undefined {
+  if (typeof value === 'number') return Number.isFinite(value) ? value * units[bare]! : undefined;
+  const match = typeof value === 'string' ? /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/.exec(value) : null;
+  const factor =
+    match === null ? undefined : Object.hasOwn(units, match[2] || bare) ? units[match[2] || bare] : undefined;
+  return factor === undefined ? undefined : Number(match![1]) * factor;
+}
+
+/** The shortest text that means this many milliseconds. */
+export function showDuration(ms: number): string {
+  for (const unit of ['d', 'h', 'min', 's'] as const) {
+    if (ms > 0 && ms % milliseconds[unit] === 0) return `${ms / milliseconds[unit]}${unit}`;
+  }
+  return ms === 0 ? '0' : `${ms}ms`;
+}
+
+/** The shortest text that means this many bytes. */
+export function showSize(count: number): string {
+  for (const unit of ['GiB', 'MiB', 'kB'] as const) {
+    if (count > 0 && count % bytes[unit] === 0) return `${count / bytes[unit]}${unit}`;
+  }
+  return String(count);
+}

@@ -1,0 +1,173 @@
+import { duration, integer, type Kind, listenAddress, oneOf, onOff, size, text } from './kinds.js';
+import { parseUpstream, upstreamAllowed } from './upstream.js';
+
+/** One setting: its kind, its default as it would be written in a file, and what it is for. */
+export interface Setting<T> {
+  readonly kind: Kind<T>;
+  /** As written in a file; undefined: there is no default. */
+  readonly fallback: string | number | boolean | undefined;
+  readonly description: string;
+  /** Why a setting of the extension has no effect here; said in the log when somebody sets it. */
+  readonly note?: string;
+}
+
+function setting<T>(
+  kind: Kind<T>,
+  fallback: string | number | boolean | undefined,
+  description: string,
+  note?: string,
+): Setting<T> {
+  return note === undefined ? { kind, fallback, description } : { kind, fallback, description, note };
+}
+
+const upstreamUrl: Kind<string> = (() => {
+  const base = text(upstreamAllowed, /^/);
+  const schema = base.schema.refine((value) => parseUpstream(value) !== undefined);
+  return { schema, allowed: upstreamAllowed };
+})();
+
+const name = text('a name of 1 to 63 bytes', /^[^\0]{1,63}$/);
+const second = 1000;
+const hour = 3_600_000;
+
+/**
+ * Every setting, in the order of the documentation. The first group has the names, defaults and ranges of the
+ * pg_durable extension (prefix `pg_durable.` optional); the second is the proxy's own.
+ */
+export const settings = {
+  listen: setting(
+    listenAddress(),
+    '127.0.0.1:6432',
+    'Where clients connect. Port 0 takes a free one. Keep to loopback or a Unix socket: this version has no TLS, ' +
+      'and asks for passwords nowhere else.',
+  ),
+  upstream: setting(
+    upstreamUrl,
+    undefined,
+    'The server behind the proxy, with the admin role that owns the schemas df and _df. Its database is the ' +
+      'control database; sessions to other databases pass through as well.',
+  ),
+
+  worker_role: setting(
+    name,
+    undefined,
+    'The admin role, if the upstream URL names none.',
+    'the proxy works as the role of the upstream URL; worker_role is only used when that URL names none',
+  ),
+  database: setting(
+    name,
+    undefined,
+    'The control database, if the upstream URL names none; then "postgres".',
+  ),
+  max_management_connections: setting(
+    integer(1, 1000),
+    6,
+    'Connections of the admin role: claiming, leases, instance status.',
+  ),
+  max_duroxide_connections: setting(
+    integer(1, 1000),
+    10,
+    'Accepted so that configurations of the extension load.',
+    'there is no separate pool for the engine here; see max_management_connections',
+  ),
+  max_user_connections: setting(
+    integer(1, 1000),
+    10,
+    'SQL steps that run at the same time, each on a session of the role that submitted it.',
+  ),
+  execution_acquire_timeout: setting(
+    duration(1 * second, hour),
+    '30s',
+    'How long a SQL step waits for one of these sessions before it fails.',
+  ),
+  max_new_transaction_starts: setting(
+    integer(1, 1000),
+    2,
+    "Starts with transaction_mode => 'new' at the same time.",
+    "this version does not start with transaction_mode => 'new'",
+  ),
+  new_transaction_start_timeout: setting(
+    duration(1 * second, hour),
+    '5s',
+    'How long such a start waits for its turn.',
+    "this version does not start with transaction_mode => 'new'",
+  ),
+  enable_superuser_instances: setting(onOff(), false, 'Whether superusers may submit durable functions.'),
+  list_instances_max_limit: setting(integer(1, 1_000_000), 1000, 'Largest page of df.list_instances.'),
+  retention_days: setting(
+    integer(0, 36_500),
+    30,
+    'Age in days at which finished instances are removed; 0: at the next pass.',
+    'this version does not remove finished instances',
+  ),
+  reconcile_interval: setting(
+    duration(0, 24 * hour),
+    '1h',
+    'Time between two such passes; 0: none.',
+    'this version does not remove finished instances',
+  ),
+
+  upstream_connect_timeout: setting(
+    duration(100, 10 * 60 * second),
+    '10s',
+    'How long a connection to the server may take before the client gets an error (08006).',
+  ),
+  login_timeout: setting(
+    duration(1 * second, 10 * 60 * second),
+    '1min',
+    'How long a client may take from connecting to being logged in.',
+  ),
+  max_rewrite_bytes: setting(
+    size(1024, 1024 ** 3 - 1),
+    '16MiB',
+    'Statements up to this size are searched for durable-function operators; larger ones pass unread.',
+  ),
+  shutdown_timeout: setting(
+    duration(0, hour),
+    '10s',
+    'How long running transactions and steps may take when the proxy is told to stop.',
+  ),
+  lease_duration: setting(
+    duration(1 * second, hour),
+    '10s',
+    'How long the instances of a proxy that died stay its own before another takes them. Extended while it lives.',
+  ),
+  poll_interval: setting(
+    duration(10, 60 * second),
+    '500ms',
+    'How often the server is asked for work that came past this proxy. Work that comes through it does not wait.',
+  ),
+  session_idle_timeout: setting(
+    duration(0, 24 * hour),
+    '1min',
+    'How long a session of a submitting role is kept for the next step; 0: not at all.',
+  ),
+  step_idle_timeout: setting(
+    duration(0, hour),
+    '1min',
+    'idle_in_transaction_session_timeout of a step: a proxy cut off from the server frees its locks after this; 0: never.',
+  ),
+  max_loop_iterations: setting(
+    integer(0, 2_147_483_647),
+    0,
+    'A loop fails after this many iterations; 0: no limit.',
+  ),
+  record_statements: setting(
+    onOff(),
+    true,
+    'Whether status_details of a node holds the SQL that really ran, variables filled in (first 8 kB).',
+  ),
+  log_level: setting(
+    oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
+    'info',
+    'What is written to stderr, one JSON object a line. No level shows passwords, keys or row data.',
+  ),
+} as const;
+
+export type SettingName = keyof typeof settings;
+export const settingNames = Object.keys(settings) as SettingName[];
+
+/** What a valid value of each setting is after parsing; undefined where there is neither a value nor a default. */
+export type SettingValues = {
+  -readonly [K in SettingName]: (typeof settings)[K] extends Setting<infer T> ? T | undefined : never;
+};
