@@ -1,0 +1,27 @@
+import type { Logger } from 'pino';
+import type { StatementRewriter } from '../rewrite/rewriter.js';
+import type { CredentialStore } from '../upstream/credentials.js';
+import type { UpstreamAddress } from '../upstream/dial.js';
+
+export interface ProxyOptions {
+  /**
+   * Where clients connect. Port 0 takes a free one. A host that begins with `/` is a directory for a Unix socket,
+   * whose name the port completes as in PostgreSQL.
+   */
+  listen: { host: string; port: number };
+  upstream: UpstreamAddress;
+  /** For one connection to the server, milliseconds. */
+  connectTimeoutMs: number;
+  /** The database in which df lives; sessions to others pass unread. */
+  controlDatabase: string;
+  rewriter: StatementRewriter;
+  /** A Query or Parse message longer than this, in bytes, passes unread. */
+  maxRewriteBytes: number;
+  /** From accept to the end of authentication, milliseconds. */
+  loginTimeoutMs: number;
+  /** Gets what a later login of the role needs, after each login that the server accepted. */
+  credentials: CredentialStore;
+  /** Called when a transaction that mentioned df has ended, so that its work is picked up at once. */
+  onWorkCommitted(): void;
+  log: Logger;
+}

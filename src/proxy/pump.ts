@@ -1,0 +1,103 @@
+import type { Socket } from 'node:net';
+import type { Framer } from '../wire/framer.js';
+
+/**
+ * Slices on their way into a socket. A chunk mostly gives one slice, which is one write; the slices of a chunk that
+ * was cut go out in one system call.
+ */
+export class Outgoing {
+  readonly #socket: Socket;
+  #single: Buffer | null = null;
+  #corked = false;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  readonly pass = (bytes: Buffer): void => {
+    if (this.#corked) {
+      this.#socket.write(bytes);
+    } else if (this.#single === null) {
+      this.#single = bytes;
+    } else {
+      this.#socket.cork();
+      this.#corked = true;
+      this.#socket.write(this.#single);
+      this.#single = null;
+      this.#socket.write(bytes);
+    }
+  };
+
+  /** Sends what has been passed. */
+  flush(): void {
+    if (this.#corked) {
+      this.#corked = false;
+      this.#socket.uncork();
+    } else if (this.#single !== null) {
+      const single = this.#single;
+      this.#single = null;
+      this.#socket.write(single);
+    }
+  }
+}
+
+/**
+ * Carries one direction of a session through a framer, and holds the source back while the destination is full or a
+ * statement is being rewritten elsewhere. Ends of sockets are not its business.
+ */
+export class Pump {
+  readonly #from: Socket;
+  readonly #to: Socket;
+  readonly #framer: Framer;
+  readonly #out: Outgoing;
+  #waiting = false;
+  #stopped = false;
+
+  /** @param out what the framer's reader passes its slices to; writes to `to` */
+  constructor(from: Socket, to: Socket, framer: Framer, out: Outgoing) {
+    this.#from = from;
+    this.#to = to;
+    this.#framer = framer;
+    this.#out = out;
+  }
+
+  /** Takes the socket's data from now on. @param first bytes that came before */
+  start(first: Buffer): void {
+    this.#from.on('data', this.#onData);
+    this.#to.on('drain', this.#onDrain);
+    if (first.length > 0) this.#onData(first);
+    this.#go();
+  }
+
+  /** Drops whatever else comes. */
+  stop(): void {
+    this.#stopped = true;
+    this.#from.off('data', this.#onData);
+    this.#to.off('drain', this.#onDrain);
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    const wait = this.#framer.push(chunk);
+    this.#out.flush();
+    if (wait !== undefined) {
+      this.#waiting = true;
+      this.#from.pause();
+      wait.then(this.#onWaited, (error: Error) => this.#from.destroy(error));
+    } else if (this.#to.writableNeedDrain) {
+      this.#from.pause();
+    }
+  };
+
+  readonly #onWaited = (): void => {
+    this.#waiting = false;
+    if (this.#stopped) return;
+    this.#out.flush();
+    this.#go();
+  };
+
+  readonly #onDrain = (): void => this.#go();
+
+  #go(): void {
+    if (!this.#waiting && !this.#stopped && !this.#to.writableNeedDrain) this.#from.resume();
+  }
+}

@@ -1,0 +1,212 @@
+import type { Socket } from 'node:net';
+import { forwardCancel } from '../upstream/cancel.js';
+import { DialError, dial } from '../upstream/dial.js';
+import { LoginError, login, type Secret } from '../upstream/login.js';
+import { Authentication, Backend } from '../wire/codes.js';
+import { errorResponse, type Report } from '../wire/fields.js';
+import { int32, message } from '../wire/message.js';
+import { majorVersion } from '../wire/startup.js';
+import { askPassword, ClientGone, isPrivate } from './client-password.js';
+import { closed, dismiss } from './closing.js';
+import { type Opening, readOpening } from './opening.js';
+import type { ProxyOptions } from './options.js';
+import { Relay } from './relay.js';
+import { newTraffic } from './traffic.js';
+
+type Startup = Extract<Opening, { kind: 'startup' }>;
+
+const AUTHENTICATION_OK = message(Backend.Authentication, int32(Authentication.Ok));
+
+const SHUTDOWN: Report = {
+  severity: 'FATAL',
+  code: '57P01',
+  message: 'terminating connection due to administrator command',
+};
+
+/**
+ * One client connection, from accept to close.
+ *
+ * - *opening*: the client's start-up packets are read (opening.ts). Ends in *cancelling*, *logging in* or *closed*.
+ * - *cancelling*: a CancelRequest is with the server; the client's socket stays open until the server has closed its
+ *   own, so that a client that waits knows that the signal was sent.
+ * - *logging in*: a connection to the server is made, the start-up packet sent as it came, and the server's request
+ *   for a secret answered with what the client is asked for. Ends in *relaying*, or in *closed* with the server's own
+ *   error.
+ * - *relaying*: relay.ts.
+ * - *closed*.
+ *
+ * The first three together may last `loginTimeoutMs`.
+ */
+export class Session {
+  readonly #client: Socket;
+  readonly #options: ProxyOptions;
+  #server: Socket | undefined;
+  #relay: Relay | undefined;
+
+  constructor(client: Socket, options: ProxyOptions) {
+    this.#client = client;
+    this.#options = options;
+    // A lost connection shows as 'close' to whoever owns the socket at that time.
+    client.on('error', () => {});
+  }
+
+  /** Serves the client; settles when both its sockets are closed, and never rejects. */
+  async run(): Promise<void> {
+    const { log } = this.#options;
+    const deadline = setTimeout(() => {
+      log.debug('client did not finish its start-up in time');
+      this.#refuse({
+        severity: 'FATAL',
+        code: '57014',
+        message: 'canceling authentication due to authentication timeout',
+      });
+      this.#server?.destroy();
+    }, this.#options.loginTimeoutMs);
+    try {
+      const opening = await readOpening(this.#client);
+      switch (opening.kind) {
+        case 'startup':
+          await this.#startUp(opening, () => clearTimeout(deadline));
+          break;
+        case 'cancel':
+          await forwardCancel(this.#options.upstream, opening.packet, this.#options.connectTimeoutMs);
+          dismiss(this.#client);
+          break;
+        case 'refused':
+          this.#refuse(opening.report);
+          break;
+        case 'silent':
+          log.debug({ reason: opening.reason }, 'connection closed during start-up');
+          dismiss(this.#client);
+          break;
+      }
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      clearTimeout(deadline);
+      this.#server?.destroy();
+      await closed(this.#client);
+    }
+  }
+
+  /** Ends the session as soon as it is idle. */
+  drain(): void {
+    if (this.#relay !== undefined) this.#relay.drain(SHUTDOWN);
+    else this.terminate();
+  }
+
+  /** Ends the session now. */
+  terminate(): void {
+    if (this.#relay !== undefined) {
+      this.#relay.terminate(SHUTDOWN);
+      return;
+    }
+    this.#refuse(SHUTDOWN);
+    this.#server?.destroy();
+  }
+
+  /** Closes both sockets without a word. */
+  destroy(): void {
+    this.#client.destroy();
+    this.#server?.destroy();
+  }
+
+  async #startUp(opening: Startup, loggedIn: () => void): Promise<void> {
+    const { upstream, connectTimeoutMs, log } = this.#options;
+    const server = await dial(upstream, connectTimeoutMs);
+    this.#server = server;
+    if (this.#client.destroyed || this.#client.writableEnded) return;
+    if (majorVersion(opening.protocol) !== 3) {
+      // The server says what it thinks of that version, in a format that need not be version 3.
+      loggedIn();
+      await this.#passBlindly(opening, server);
+      return;
+    }
+    const user = opening.parameters.get('user') ?? '';
+    let rest = opening.rest;
+    const { credential, rest: fromServer } = await login({
+      socket: server,
+      startup: opening.packet,
+      user,
+      passOn: (raw) => this.#client.write(raw),
+      answer: async (): Promise<Secret> => {
+        if (!isPrivate(this.#client)) throw overheard();
+        const asked = await askPassword(this.#client, rest);
+        rest = asked.rest;
+        return { password: asked.password };
+      },
+    });
+    loggedIn();
+    if (this.#client.destroyed || this.#client.writableEnded) return;
+    if (credential !== null && user !== '') this.#options.credentials.capture(user, credential);
+    log.debug({ user, database: databaseOf(opening) }, 'session opened');
+    const traffic = newTraffic(
+      this.#mayRewrite(opening) ? this.#options.rewriter : null,
+      this.#options.maxRewriteBytes,
+    );
+    const relay = new Relay(this.#client, server, traffic, this.#options.onWorkCommitted);
+    this.#relay = relay;
+    this.#client.write(AUTHENTICATION_OK);
+    await relay.run(rest, fromServer);
+    log.debug({ user }, 'session closed');
+  }
+
+  /** df lives in the control database only, and the commands of a walsender are not SQL. */
+  #mayRewrite(opening: Startup): boolean {
+    return databaseOf(opening) === this.#options.controlDatabase && !opening.parameters.has('replication');
+  }
+
+  /** Both directions as they come, until the server has closed. */
+  async #passBlindly(opening: Startup, server: Socket): Promise<void> {
+    server.write(opening.packet);
+    if (opening.rest.length > 0) server.write(opening.rest);
+    this.#client.pipe(server);
+    server.pipe(this.#client, { end: false });
+    await closed(server);
+    dismiss(this.#client);
+  }
+
+  #fail(error: unknown): void {
+    const { log } = this.#options;
+    if (error instanceof LoginError) {
+      log.debug({ code: error.code }, 'login refused');
+      if (error.raw !== undefined) dismiss(this.#client, error.raw);
+      else this.#refuse({ severity: 'FATAL', code: sqlstate(error), message: error.message });
+      return;
+    }
+    if (error instanceof DialError) {
+      log.warn({ reason: error.message }, 'server not reachable');
+      this.#refuse({ severity: 'FATAL', code: error.code, message: error.message });
+      return;
+    }
+    if (error instanceof ClientGone) {
+      log.debug('client closed during authentication');
+      dismiss(this.#client);
+      return;
+    }
+    log.error({ err: error }, 'session failed');
+    this.#refuse({ severity: 'FATAL', code: 'XX000', message: 'internal error of the proxy' });
+  }
+
+  #refuse(report: Report): void {
+    dismiss(this.#client, errorResponse(report));
+  }
+}
+
+/** The database that a start-up packet means: the role's name unless it says otherwise. */
+function databaseOf(opening: Startup): string {
+  return opening.parameters.get('database') || (opening.parameters.get('user') ?? '');
+}
+
+function overheard(): LoginError {
+  return new LoginError(
+    '28000',
+    'the server asks for a password, which this unencrypted connection would reveal: connect over loopback or a ' +
+      'Unix socket; TLS for clients comes with configuration',
+  );
+}
+
+/** SCRAM's own reasons have no SQLSTATE; to the client they are a failed authentication. */
+function sqlstate(error: LoginError): string {
+  return /^[0-9A-Z]{5}$/.test(error.code) ? error.code : '28000';
+}
