@@ -1,0 +1,145 @@
+import { LRUCache } from 'lru-cache';
+import { analyseStatement } from './analyse.js';
+import { applyEdits, type Edit, inOrder } from './edit.js';
+import { LargeStatements } from './large.js';
+import { Parser } from './parser.js';
+import { type PositionMap, positionMap } from './positions.js';
+import { scan } from './recognise.js';
+import { survey } from './survey.js';
+import { readStatement, type SessionSyntax, type Text } from './text.js';
+
+/**
+ * The way of a statement through this folder: recognise (bytes) → survey (tokens) → analyse (tree, bodies) →
+ * edit (text) → positions. Each stage is rarely passed to the next.
+ */
+
+export type { PositionMap } from './positions.js';
+export { MENTIONS_DF, OPERATORS } from './recognise.js';
+export type { SessionSyntax } from './text.js';
+
+export interface Rewritten {
+  /** The statement to send instead. Shared by all who sent the same text: do not write to it. */
+  sql: Buffer;
+  positions: PositionMap;
+}
+
+export interface StatementRewriter {
+  /** Stage one: the flags OPERATORS and MENTIONS_DF that the bytes [start, end) raise; cheap for any text. */
+  scan(buf: Buffer, start: number, end: number): number;
+  /**
+   * The statement with its DSL operators qualified; null if it is to be sent as it is. `sql` has no NUL at its
+   * end and may be reused by the caller as soon as this returns. A promise where the statement is large (it is
+   * read in a worker thread) or the parser is being rebuilt. Never throws and never rejects: what cannot be
+   * read is the server's to complain about.
+   */
+  rewrite(sql: Buffer, syntax: SessionSyntax): Rewritten | null | Promise<Rewritten | null>;
+  close(): Promise<void>;
+}
+
+export interface RewriterOptions {
+  /** Statements remembered, rewritten or not; default 2000. */
+  cacheEntries?: number;
+  /** Bytes that they and their rewritten texts may take; default 16 MiB. */
+  cacheBytes?: number;
+  /** Statements of more bytes than this go to the worker thread; default 64 KiB. */
+  largeStatementBytes?: number;
+  /** Statements of more tokens than this go there as well: a parse costs about 1 µs for each; default 2000. */
+  largeStatementTokens?: number;
+  /** Statements of more bytes than this pass unread; default 16 MiB. */
+  maxBytes?: number;
+  /** How long the worker thread may take for one statement, in ms; after that it passes unread; default 10 s. */
+  largeTimeoutMs?: number;
+}
+
+/** Texts above this are not remembered. */
+const CACHED_BYTES = 64 * 1024;
+/** What an entry takes besides its text. */
+const ENTRY_BYTES = 200;
+
+type Outcome = Rewritten | { sql: null };
+
+/** Builds a rewriter and warms its parser (20–40 ms). */
+export async function createRewriter(options: RewriterOptions = {}): Promise<StatementRewriter> {
+  const {
+    cacheEntries = 2000,
+    cacheBytes = 16 * 1024 * 1024,
+    largeStatementBytes = 64 * 1024,
+    largeStatementTokens = 2000,
+    maxBytes = 16 * 1024 * 1024,
+    largeTimeoutMs = 10_000,
+  } = options;
+  const parser = new Parser();
+  await parser.load();
+  const large = new LargeStatements(largeTimeoutMs);
+  const cache = new LRUCache<string, Outcome>({
+    max: cacheEntries,
+    maxSize: cacheBytes,
+    sizeCalculation: (outcome, key) =>
+      key.length + ENTRY_BYTES + (outcome.sql === null ? 0 : 2 * outcome.sql.length),
+  });
+
+  const settle = (key: string | null, source: Buffer, syntax: SessionSyntax, found: Edit[] | null) => {
+    const edits = found === null ? null : inOrder(found);
+    const rewritten =
+      edits === null || edits.length === 0
+        ? null
+        : { sql: applyEdits(source, edits), positions: positionMap(source, edits, syntax.clientEncoding) };
+    if (key !== null) cache.set(key, rewritten ?? { sql: null });
+    return rewritten;
+  };
+
+  const analyseHere = (key: string | null, text: Text, source: Buffer, syntax: SessionSyntax) => {
+    const edits = analyseStatement(text, source, syntax, parser);
+    // Start on the next instance at once; the statements until then wait for it.
+    if (!parser.ready) parser.load().catch(() => {});
+    return settle(key, source, syntax, edits);
+  };
+
+  const rewrite = (sql: Buffer, syntax: SessionSyntax): Rewritten | null | Promise<Rewritten | null> => {
+    if (sql.length > maxBytes) return null;
+    const key = sql.length <= CACHED_BYTES ? cacheKey(sql, syntax) : null;
+    if (key !== null) {
+      const known = cache.get(key);
+      if (known !== undefined) return known.sql === null ? null : known;
+    }
+    // From here on a copy: the caller's bytes are his again when this returns.
+    const source = Buffer.from(sql);
+    if (source.length <= largeStatementBytes) {
+      const text = readStatement(source, syntax);
+      if (text === null) return settle(key, source, syntax, null);
+      const { worthParsing, tokens } = survey(text.bytes);
+      if (!worthParsing) return settle(key, source, syntax, null);
+      if (tokens <= largeStatementTokens) {
+        if (parser.ready) return analyseHere(key, text, source, syntax);
+        return parser.load().then(
+          () => analyseHere(key, text, source, syntax),
+          () => null,
+        );
+      }
+    }
+    return large.analyse(source, syntax).then((edits) => {
+      // Not read is not an outcome: the same text may be luckier next time.
+      return edits === undefined ? null : settle(key, source, syntax, edits);
+    });
+  };
+
+  return {
+    scan,
+    rewrite(sql, syntax) {
+      try {
+        return rewrite(sql, syntax);
+      } catch {
+        return null;
+      }
+    },
+    close: () => large.close(),
+  };
+}
+
+/** Most sessions have these settings; the others carry theirs in the key. */
+function cacheKey(sql: Buffer, { clientEncoding, standardConformingStrings }: SessionSyntax): string {
+  const text = sql.toString('latin1');
+  if (clientEncoding === 'UTF8' && standardConformingStrings) return text;
+  // NUL is in no statement.
+  return `${text}\0${clientEncoding}\0${standardConformingStrings}`;
+}
