@@ -53,9 +53,10 @@ export function loadConfig(sources: ConfigSources): Config {
   for (const name of settingNames) {
     const { kind, fallback, note }: Setting<unknown> = settings[name];
     const found = given.get(name);
-    if (found !== undefined) values[name] = found.value;
-    else if (fallback !== undefined) values[name] = kind.schema.parse(fallback);
-    if (found !== undefined && note !== undefined) notes.push(`${name} (${found.source}): ${note}`);
+    const standard = fallback === undefined ? undefined : kind.schema.parse(fallback);
+    const value = found === undefined ? standard : found.value;
+    if (value !== undefined) values[name] = value;
+    if (note !== undefined && value !== standard) notes.push(`${name} (${found?.source}): ${note}`);
   }
   return toConfig(values as SettingValues, notes);
 }
