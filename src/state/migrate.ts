@@ -95,7 +95,7 @@ async function readMigrations(directory: string): Promise<Migration[]> {
 
 /** Runs `work` in a transaction that holds the migration lock of the database. */
 async function locked<T>(client: ClientBase, work: () => Promise<T>): Promise<T> {
-  await client.query('BEGIN');
+  await client.query('BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE');
   try {
     // The files mean the same whatever the role's own settings are.
     await client.query(
