@@ -1,6 +1,6 @@
 import { type Body, bodyOf, declaredBody, literalsWith, type Span } from './body.js';
-import { type Edit, editOf } from './edit.js';
-import { continuesName } from './lexer.js';
+import { applyEdits, type Edit, type Edited, editOf, inOrder } from './edit.js';
+import { continuesName, operatorEnd } from './lexer.js';
 import { NO_SCOPE, type Scope, typeKnowledge } from './operands.js';
 import type { Operator } from './operators.js';
 import { findOurs, unqualified } from './ours.js';
@@ -33,15 +33,20 @@ const MAX_DEPTH = 4;
 /** An operator that cannot be replaced where it stands: the text around it stays as it is. */
 class NotEditable extends Error {}
 
-/** The edits that the client's statement `source`, read as `text`, needs; null if it does not parse or cannot be edited. */
-export function analyseStatement(
+/**
+ * The client's statement `source`, read as `text`, with the operators that are ours qualified; null if it has
+ * none, does not parse or cannot be edited.
+ */
+export function rewriteStatement(
   text: Text,
   source: Buffer,
   syntax: SessionSyntax,
   parser: Parser,
-): Edit[] | null {
+): Edited | null {
   const { standardConformingStrings } = syntax;
-  return analyse(text, NO_SCOPE, { parser, source, standardConformingStrings, depth: 0 });
+  const found = analyse(text, NO_SCOPE, { parser, source, standardConformingStrings, depth: 0 });
+  const edits = found === null ? null : inOrder(found);
+  return edits === null || edits.length === 0 ? null : applyEdits(source, edits);
 }
 
 function analyse(text: Text, scope: Scope, reading: Reading): Edit[] | null {
@@ -103,14 +108,15 @@ function nestedEdits(statement: unknown, text: Buffer, holder: Text, reading: Re
   return bodyEdits(body, text, { start: 0, end: text.length }, declaredScope(statement, NO_SCOPE), reading);
 }
 
+/** The edit of the operator at `at`, which may be written `OPERATOR(~>)`. */
 function editAt(text: Text, at: number, operator: Operator, reading: Reading): Edit {
-  const end = at + operator.length;
-  if (text.bytes.toString('latin1', at, end) !== operator) throw new NotEditable();
+  const end = operatorEnd(text.bytes, at, operator);
+  if (end < 0) throw new NotEditable();
   const blank = at > 0 && continuesName(text.bytes[at - 1]!);
   const start = sourceOffset(text, at);
   const stop = sourceOffset(text, end);
   // Not its own length: spelled with escapes, or split over the two halves of a literal.
-  if (stop - start !== operator.length && reading.source.subarray(start, stop).includes(0x27))
+  if (stop - start !== end - at && reading.source.subarray(start, stop).includes(0x27))
     throw new NotEditable();
   return editOf(operator, start, stop, blank);
 }

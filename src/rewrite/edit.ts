@@ -15,7 +15,7 @@ export function editOf(operator: Operator, start: number, end: number, blank: bo
 }
 
 /** What takes the operator's place; ASCII only. */
-export function replacement(edit: Edit): string {
+function replacement(edit: Edit): string {
   return (edit.blank ? ' ' : '') + qualified(OPERATOR_NAMES[edit.operator]!);
 }
 
@@ -32,21 +32,31 @@ export function inOrder(edits: Edit[]): Edit[] | null {
   return result;
 }
 
-/** The text with the edits made. */
-export function applyEdits(sql: Buffer, edits: readonly Edit[]): Buffer {
+/** A text and the text that it became. */
+export interface Edited {
+  sql: Buffer;
+  /** The edits in order, three numbers each: first byte in the source, byte after the last, length that it got. */
+  spans: Uint32Array;
+}
+
+/** The text with the edits (in order) made. */
+export function applyEdits(sql: Buffer, edits: readonly Edit[]): Edited {
   const texts = edits.map(replacement);
+  const spans = new Uint32Array(edits.length * 3);
   let length = sql.length;
-  edits.forEach((edit, i) => {
-    length += texts[i]!.length - (edit.end - edit.start);
+  edits.forEach(({ start, end }, i) => {
+    const text = texts[i]!;
+    spans.set([start, end, text.length], i * 3);
+    length += text.length - (end - start);
   });
   const out = Buffer.allocUnsafeSlow(length);
   let from = 0;
   let to = 0;
-  edits.forEach((edit, i) => {
-    to += sql.copy(out, to, from, edit.start);
+  edits.forEach(({ start, end }, i) => {
+    to += sql.copy(out, to, from, start);
     to += out.write(texts[i]!, to, 'latin1');
-    from = edit.end;
+    from = end;
   });
   sql.copy(out, to, from);
-  return out;
+  return { sql: out, spans };
 }

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import type { Edit } from './edit.js';
+import type { Edited } from './edit.js';
 import type { SessionSyntax } from './text.js';
 
 /**
@@ -22,8 +22,11 @@ export interface LargeRequest {
   syntax: SessionSyntax;
 }
 
+/** Rewritten text and spans as in Edited (a Buffer arrives as a plain array); null if there is nothing to do. */
+export type LargeReply = { sql: Uint8Array; spans: Uint32Array } | null;
+
 interface Job extends LargeRequest {
-  done(edits: Edit[] | null | undefined): void;
+  done(edited: Edited | null | undefined): void;
 }
 
 export class LargeStatements {
@@ -39,8 +42,8 @@ export class LargeStatements {
     this.timeoutMs = timeoutMs;
   }
 
-  /** The edits; null if it does not parse, undefined if it was not read (limit, failure). Never rejects. */
-  analyse(sql: Buffer, syntax: SessionSyntax): Promise<Edit[] | null | undefined> {
+  /** The rewritten text; null if nothing is to be done, undefined if it was not read. Never rejects. */
+  analyse(sql: Buffer, syntax: SessionSyntax): Promise<Edited | null | undefined> {
     if (
       this.closed ||
       this.waiting.length >= MAX_WAITING ||
@@ -84,8 +87,11 @@ export class LargeStatements {
 
   private start(): Worker {
     const worker = startThread();
-    worker.on('message', (edits: Edit[] | null) => {
-      if (worker === this.worker) this.finish(edits);
+    worker.on('message', (edited: LargeReply) => {
+      if (worker !== this.worker) return;
+      if (edited === null) return this.finish(null);
+      const { buffer, byteOffset, byteLength } = edited.sql;
+      this.finish({ sql: Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength), spans: edited.spans });
     });
     const lost = () => {
       if (worker === this.worker) this.abandon();
@@ -103,12 +109,12 @@ export class LargeStatements {
     this.finish(undefined);
   }
 
-  private finish(edits: Edit[] | null | undefined): void {
+  private finish(edited: Edited | null | undefined): void {
     clearTimeout(this.timer);
     this.worker?.unref();
     const job = this.current;
     this.current = null;
-    job?.done(edits);
+    job?.done(edited);
     this.next();
   }
 }

@@ -291,3 +291,16 @@ export function continuation(text: Buffer, i: number): number {
     else return newline && c === QUOTE ? i + 1 : -1;
   }
 }
+
+/** The offset after the operator that begins at `at`, as itself or as `OPERATOR(itself)`; -1 if it is not there. */
+export function operatorEnd(text: Buffer, at: number, operator: string): number {
+  const lexer = new Lexer(text);
+  lexer.end = at;
+  if (lexer.next() === OPERATOR) return lexer.raw() === operator ? lexer.end : -1;
+  if (lexer.kind !== WORD || lexer.raw().toLowerCase() !== 'operator') return -1;
+  for (const part of ['(', operator, ')']) {
+    lexer.next();
+    if (lexer.raw() !== part) return -1;
+  }
+  return lexer.end;
+}

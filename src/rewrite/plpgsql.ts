@@ -94,16 +94,30 @@ function markOperators(body: Buffer): { marked: Buffer; places: PlpgsqlOperators
   const places: PlpgsqlOperators['ours'] = [];
   let done = 0;
   while (lexer.next() !== END) {
-    if (lexer.kind !== OPERATOR || lexer.end - lexer.start > 3) continue;
+    const at = lexer.start;
+    // OPERATOR(~>) is the operator; OPERATOR(schema.~>) is another's.
+    if (lexer.kind === WORD && lexer.raw().toLowerCase() === 'operator') {
+      lexer.next();
+      lexer.next();
+    }
+    if (lexer.kind !== OPERATOR || lexer.end - lexer.start > 3) {
+      if (lexer.start !== at) skipParenthesis(lexer);
+      continue;
+    }
     const operator = lexer.raw();
     if (!isOperator(operator)) continue;
-    parts.push(body.subarray(done, lexer.start));
+    if (lexer.start !== at) lexer.next();
+    parts.push(body.subarray(done, at));
     parts.push(Buffer.from(` OPERATOR(${MARK}${places.length}.${operator}) `));
-    places.push({ at: lexer.start, operator });
+    places.push({ at, operator });
     done = lexer.end;
   }
   parts.push(body.subarray(done));
   return { marked: Buffer.concat(parts), places };
+}
+
+function skipParenthesis(lexer: Lexer): void {
+  while (lexer.kind !== END && lexer.raw() !== ')') lexer.next();
 }
 
 function unusedTag(body: Buffer): Buffer {

@@ -15,7 +15,7 @@ export const MENTIONS_DF = 2;
 /** Up to this size one loop over the bytes is faster than a native search per needle. */
 const SMALL = 2048;
 /** In large texts, no more hits than this are looked at one by one; beyond it the answer is yes. */
-const MAX_HITS = 4096;
+const MAX_HITS = 1024;
 
 const TILDE = 0x7e;
 const EQUALS = 0x3d;

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import { analyseStatement } from './analyse.js';
-import { applyEdits, type Edit, inOrder } from './edit.js';
+import { rewriteStatement } from './analyse.js';
+import type { Edited } from './edit.js';
 import { LargeStatements } from './large.js';
 import { Parser } from './parser.js';
 import { type PositionMap, positionMap } from './positions.js';
@@ -43,7 +43,7 @@ export interface RewriterOptions {
   cacheBytes?: number;
   /** Statements of more bytes than this go to the worker thread; default 64 KiB. */
   largeStatementBytes?: number;
-  /** Statements of more tokens than this go there as well: a parse costs about 1 µs for each; default 2000. */
+  /** Statements of more tokens than this go there as well: a parse costs about 1 µs for each; default 1000. */
   largeStatementTokens?: number;
   /** Statements of more bytes than this pass unread; default 16 MiB. */
   maxBytes?: number;
@@ -64,7 +64,7 @@ export async function createRewriter(options: RewriterOptions = {}): Promise<Sta
     cacheEntries = 2000,
     cacheBytes = 16 * 1024 * 1024,
     largeStatementBytes = 64 * 1024,
-    largeStatementTokens = 2000,
+    largeStatementTokens = 1000,
     maxBytes = 16 * 1024 * 1024,
     largeTimeoutMs = 10_000,
   } = options;
@@ -78,21 +78,20 @@ export async function createRewriter(options: RewriterOptions = {}): Promise<Sta
       key.length + ENTRY_BYTES + (outcome.sql === null ? 0 : 2 * outcome.sql.length),
   });
 
-  const settle = (key: string | null, source: Buffer, syntax: SessionSyntax, found: Edit[] | null) => {
-    const edits = found === null ? null : inOrder(found);
+  const settle = (key: string | null, source: Buffer, syntax: SessionSyntax, edited: Edited | null) => {
     const rewritten =
-      edits === null || edits.length === 0
+      edited === null
         ? null
-        : { sql: applyEdits(source, edits), positions: positionMap(source, edits, syntax.clientEncoding) };
+        : { sql: edited.sql, positions: positionMap(source, edited.spans, syntax.clientEncoding) };
     if (key !== null) cache.set(key, rewritten ?? { sql: null });
     return rewritten;
   };
 
   const analyseHere = (key: string | null, text: Text, source: Buffer, syntax: SessionSyntax) => {
-    const edits = analyseStatement(text, source, syntax, parser);
+    const edited = rewriteStatement(text, source, syntax, parser);
     // Start on the next instance at once; the statements until then wait for it.
     if (!parser.ready) parser.load().catch(() => {});
-    return settle(key, source, syntax, edits);
+    return settle(key, source, syntax, edited);
   };
 
   const rewrite = (sql: Buffer, syntax: SessionSyntax): Rewritten | null | Promise<Rewritten | null> => {
@@ -103,7 +102,7 @@ export async function createRewriter(options: RewriterOptions = {}): Promise<Sta
       if (known !== undefined) return known.sql === null ? null : known;
     }
     // From here on a copy: the caller's bytes are his again when this returns.
-    const source = Buffer.from(sql);
+    const source = sql.length <= largeStatementBytes ? Buffer.from(sql) : shareable(sql);
     if (source.length <= largeStatementBytes) {
       const text = readStatement(source, syntax);
       if (text === null) return settle(key, source, syntax, null);
@@ -117,9 +116,9 @@ export async function createRewriter(options: RewriterOptions = {}): Promise<Sta
         );
       }
     }
-    return large.analyse(source, syntax).then((edits) => {
+    return large.analyse(source, syntax).then((edited) => {
       // Not read is not an outcome: the same text may be luckier next time.
-      return edits === undefined ? null : settle(key, source, syntax, edits);
+      return edited === undefined ? null : settle(key, source, syntax, edited);
     });
   };
 
@@ -134,6 +133,13 @@ export async function createRewriter(options: RewriterOptions = {}): Promise<Sta
     },
     close: () => large.close(),
   };
+}
+
+/** A copy that the worker thread can read without another one. */
+function shareable(sql: Buffer): Buffer {
+  const copy = Buffer.from(new SharedArrayBuffer(sql.length));
+  sql.copy(copy);
+  return copy;
 }
 
 /** Most sessions have these settings; the others carry theirs in the key. */

@@ -37,7 +37,7 @@ export function survey(text: Buffer): Survey {
       case OPERATOR: {
         if (lexer.end - lexer.start <= 3) {
           const name = lexer.raw();
-          if (isOperator(name) && (name === '@>') === !operandBefore) worthParsing = true;
+          if (isOperator(name) && (name !== '@>' || !operandBefore)) worthParsing = true;
         }
         operandBefore = false;
         break;
