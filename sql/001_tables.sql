@@ -211,7 +211,8 @@ CREATE TABLE _df.journal (
     node_id     varchar(8) NOT NULL,
     stamp       text       NOT NULL,  -- <scope>::<generation>: the row counts only while this is its scope's current one
     kind        "char"     NOT NULL,  -- c completed, f failed, t timer, l loop, w race decided
-    value       text,                 -- c: result; f: error; l: names bound so far; w: left or right
+    value       text,                 -- c: result; f: error; l: names bound so far; w: number of the branch that won
+    columns     text,                 -- c: names and types of the columns of an empty result, where they are needed
     due         timestamptz,          -- t, l: nothing goes on before this
     CONSTRAINT journal_pkey PRIMARY KEY (instance_id, node_id),
     CONSTRAINT journal_kind_chk CHECK (kind IN ('c', 'f', 't', 'l', 'w'))

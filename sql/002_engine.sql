@@ -8,7 +8,7 @@
 --   _df.on_cancel      (trigger)  df.cancel: fences the instance off, in the caller's transaction
 --   _df.heartbeat      (admin)    extends the executor's lease, takes over from dead executors
 --
--- SQLSTATEs that only executors see: DF001 lease lost, DF002 cancelled, DF003 role gone.
+-- SQLSTATEs that only executors see: DF001 lease lost, DF002 cancelled, DF003 role gone, DF004 done already.
 
 CREATE FUNCTION _df.now() RETURNS timestamptz
     LANGUAGE plpgsql STABLE
@@ -162,7 +162,7 @@ BEGIN
                    'journal', (
                        SELECT json_agg(json_build_array(
                                   j.node_id, j.stamp, j.kind, j.value,
-                                  extract(epoch FROM j.due - v_now)::float8))
+                                  extract(epoch FROM j.due - v_now)::float8, j.columns))
                        FROM _df.journal AS j
                        WHERE j.instance_id = t.id)
                ) ORDER BY t.n)
@@ -189,7 +189,8 @@ COMMENT ON FUNCTION _df.claim(uuid, uuid[]) IS
 --   l     a loop begins its next iteration: journal only
 --   w     a race is decided: journal only
 --   r     the node is running
--- A NULL value with c or C means: the same value as the entry before.
+-- A NULL value with c or C means: the same value as the entry before. p_detail belongs to the only leaf among them
+-- that is a step: for f a JSON object that is added to status_details, for c the columns of its empty result.
 -- p_end: NULL the lease goes on; completed, failed; parked: give the lease back, wake in p_wake seconds (NULL: not by
 -- itself); waiting: the same, p_output says what for; retry: the same, and count an attempt.
 CREATE FUNCTION _df.record(
@@ -200,7 +201,7 @@ CREATE FUNCTION _df.record(
     p_kinds      text,
     p_values     text[],
     p_dues       float8[],
-    p_failure    text,
+    p_detail    text,
     p_end        text,
     p_output     text,
     p_wake       float8,
@@ -254,20 +255,30 @@ BEGIN
             UPDATE df.nodes AS k
             SET status = 'failed', result = to_jsonb(v_value), error = v_value, updated_at = v_now,
                 status_details = jsonb_build_object('execution_id', p_stamps[n])
-                                 || CASE WHEN v_kind = 'f' THEN coalesce(p_failure::jsonb, '{}') ELSE '{}' END
+                                 || CASE WHEN v_kind = 'f' THEN coalesce(p_detail::jsonb, '{}') ELSE '{}' END
             WHERE k.instance_id = p_instance AND k.id = p_nodes[n];
         ELSIF v_kind IN ('r', 't') THEN
+            -- a note that a node runs may come after its end: then the end stands
             UPDATE df.nodes AS k
             SET status = 'running', result = NULL, updated_at = v_now,
                 status_details = jsonb_build_object('execution_id', p_stamps[n])
-            WHERE k.instance_id = p_instance AND k.id = p_nodes[n];
+            WHERE k.instance_id = p_instance AND k.id = p_nodes[n]
+              AND NOT (k.status IN ('completed', 'failed')
+                       AND k.status_details ->> 'execution_id' = p_stamps[n]);
         END IF;
         IF v_kind IN ('c', 'f', 't', 'l', 'w') AND NOT v_ends THEN
             v_due := v_now + p_dues[n] * interval '1 second';
-            INSERT INTO _df.journal AS j (instance_id, node_id, stamp, kind, value, due)
-            VALUES (p_instance, p_nodes[n], p_stamps[n], v_kind::"char", v_value, v_due)
+            INSERT INTO _df.journal AS j (instance_id, node_id, stamp, kind, value, columns, due)
+            VALUES (p_instance, p_nodes[n], p_stamps[n], v_kind::"char", v_value,
+                    CASE WHEN v_kind = 'c' THEN p_detail END, v_due)
             ON CONFLICT ON CONSTRAINT journal_pkey DO UPDATE
-            SET stamp = excluded.stamp, kind = excluded.kind, value = excluded.value, due = excluded.due;
+            SET stamp = excluded.stamp, kind = excluded.kind, value = excluded.value, columns = excluded.columns,
+                due = excluded.due
+            WHERE NOT (j.stamp = excluded.stamp AND j.kind IN ('c', 'f'));
+            IF NOT FOUND THEN
+                -- an attempt of the same executor whose COMMIT it had given up for lost
+                RAISE EXCEPTION 'node % of instance % is done already', p_nodes[n], p_instance USING ERRCODE = 'DF004';
+            END IF;
         END IF;
     END LOOP;
 
@@ -323,7 +334,7 @@ CREATE FUNCTION _df.checkpoint(
     p_kinds      text,
     p_values     text[],
     p_dues       float8[],
-    p_failure    text,
+    p_detail    text,
     p_end        text,
     p_output     text,
     p_wake       float8,
@@ -336,7 +347,7 @@ AS $$
 DECLARE
     v_role oid;
 BEGIN
-    v_role := _df.record(p_instance, p_token, p_nodes, p_stamps, p_kinds, p_values, p_dues, p_failure, p_end, p_output,
+    v_role := _df.record(p_instance, p_token, p_nodes, p_stamps, p_kinds, p_values, p_dues, p_detail, p_end, p_output,
                          p_wake, p_generation, p_events);
     -- a pooled session outlives its role: a step must not
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.oid = v_role AND r.rolcanlogin) THEN
@@ -358,15 +369,15 @@ BEGIN
     FOR v_one IN
         SELECT * FROM json_to_recordset(p_checkpoints) AS c (
             id text, token uuid, nodes text[], stamps text[], kinds text, "values" text[], dues float8[],
-            failure text, "end" text, output text, wake float8, generation int, events bigint)
+            detail text, "end" text, output text, wake float8, generation int, events bigint)
         ORDER BY c.id  -- one order of locks for all executors
     LOOP
         BEGIN
             PERFORM _df.record(v_one.id, v_one.token, v_one.nodes, v_one.stamps, v_one.kinds, v_one."values",
-                               v_one.dues, v_one.failure, v_one."end", v_one.output, v_one.wake, v_one.generation,
+                               v_one.dues, v_one.detail, v_one."end", v_one.output, v_one.wake, v_one.generation,
                                v_one.events);
         EXCEPTION
-            WHEN SQLSTATE 'DF001' OR SQLSTATE 'DF002' THEN
+            WHEN SQLSTATE 'DF001' OR SQLSTATE 'DF002' OR SQLSTATE 'DF004' THEN
                 v_lost := v_lost || v_one.id;
         END;
     END LOOP;
@@ -374,7 +385,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION _df.apply(json) IS
-    'Checkpoints that belong to no step (timers, parking, ends, statuses), many at once; returns the instances whose lease was lost. Owner only.';
+    'Checkpoints that belong to no step (timers, parking, ends, statuses), many at once; returns the instances for which nothing was written because the lease was lost. Owner only.';
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Leases

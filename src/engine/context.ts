@@ -1,0 +1,26 @@
+/** What every walk of an executor has in common. */
+import type { Logger } from 'pino';
+import type { SessionPool } from '../upstream/pool.js';
+import type { Outbox } from './outbox.js';
+
+export interface EngineSettings {
+  readonly controlDatabase: string;
+  /** How long a step waits for a session before it fails. */
+  readonly acquireTimeoutMs: number;
+  /** 0: no limit. */
+  readonly maxLoopIterations: number;
+  /** Whether the failure of a step shows the SQL that really ran. */
+  readonly recordStatements: boolean;
+  readonly enableSuperuserInstances: boolean;
+}
+
+export interface EngineContext {
+  readonly pool: SessionPool;
+  readonly outbox: Outbox;
+  readonly settings: EngineSettings;
+  readonly log: Logger;
+  /** Whether the role exists and may log in, by the catalogue. */
+  canLogIn(role: string): Promise<boolean>;
+  /** Whether due instances wait in the database for a slot. */
+  backlog(): boolean;
+}

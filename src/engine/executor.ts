@@ -1,0 +1,227 @@
+/**
+ * The executor: claims instances that are due, runs them, keeps its lease.
+ *
+ * States: new → running (start) → stopping (stop: claims no more, gives back what it holds) → stopped. While running it
+ * has an owner id in `_df.executors`; when a heartbeat finds that it was declared dead, it drops everything that it
+ * holds (others have it, under new tokens) and enlists under a new id.
+ *
+ * Claims: at most one is under way. One is made when something may have become due (wake(), the poll, the next timer
+ * in the database, an instance that has ended while more were due) and there is room: as many instances as there are
+ * slots, and some more so that a slot that becomes free has work at once.
+ */
+import { randomBytes, randomUUID } from 'node:crypto';
+import type { Pool } from 'pg';
+import type { Logger } from 'pino';
+import { type Claim, claim } from '../state/claim.js';
+import { enlist, heartbeat, resign } from '../state/lease.js';
+import { canLogIn, resumeRole } from '../state/role.js';
+import type { CredentialStore } from '../upstream/credentials.js';
+import type { SessionPool } from '../upstream/pool.js';
+import type { EngineContext, EngineSettings } from './context.js';
+import { Instance } from './instance.js';
+import { Outbox } from './outbox.js';
+
+export interface ExecutorOptions {
+  /** Connections of the admin role. */
+  readonly database: Pool;
+  readonly sessions: SessionPool;
+  readonly credentials: CredentialStore;
+  readonly settings: EngineSettings;
+  readonly leaseMs: number;
+  readonly pollMs: number;
+  readonly log: Logger;
+}
+
+/** A step that has run for this long shows as running. */
+const MARK_AFTER_MS = 250;
+const MARK_EVERY_MS = 100;
+/** Instances claimed beyond the slots, per slot. */
+const AHEAD = 1;
+
+export class Executor {
+  readonly #options: ExecutorOptions;
+  readonly #context: EngineContext;
+  readonly #outbox: Outbox;
+  readonly #held = new Map<string, Instance>();
+  #owner = randomUUID();
+  #state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
+  #claiming: Promise<void> | null = null;
+  #again = false;
+  #more = false;
+  #timer: NodeJS.Timeout | null = null;
+  #beat: NodeJS.Timeout | null = null;
+  #beating: Promise<void> | null = null;
+  #marks: NodeJS.Timeout | null = null;
+  #idle: (() => void) | null = null;
+
+  constructor(options: ExecutorOptions) {
+    this.#options = options;
+    this.#outbox = new Outbox(options.database, options.log);
+    this.#context = {
+      pool: options.sessions,
+      outbox: this.#outbox,
+      settings: options.settings,
+      log: options.log,
+      canLogIn: (role) => canLogIn(options.database, role),
+      backlog: () => this.#more,
+    };
+    options.credentials.onCapture((role) => this.#resume(role));
+  }
+
+  /** Instances that are held now. */
+  get held(): number {
+    return this.#held.size;
+  }
+
+  /** Enlists and begins to claim. @throws what the database says when it cannot enlist */
+  async start(): Promise<void> {
+    await enlist(this.#options.database, this.#owner, this.#options.leaseMs / 1000);
+    this.#state = 'running';
+    await this.#heartbeat();
+    this.#beat = setInterval(() => this.#startBeat(), Math.min(this.#options.leaseMs / 3, 5000));
+    this.#marks = setInterval(() => {
+      for (const instance of this.#held.values()) instance.markOverdue(MARK_AFTER_MS);
+    }, MARK_EVERY_MS);
+    this.wake();
+  }
+
+  /** Something may have become due: claim now. */
+  wake(): void {
+    if (this.#state !== 'running') return;
+    if (this.#claiming !== null) {
+      this.#again = true;
+      return;
+    }
+    if (this.#room() <= 0) {
+      this.#more = true;
+      return;
+    }
+    this.#claiming = this.#claim().finally(() => {
+      this.#claiming = null;
+      if (this.#again) {
+        this.#again = false;
+        this.wake();
+      }
+    });
+  }
+
+  /** An instance was cancelled in the database, or its lease was lost. */
+  lose(id: string): void {
+    this.#held.get(id)?.lose();
+  }
+
+  /**
+   * Stops: no more claims; steps under way may end within `graceMs`, then they are rolled back; everything that is
+   * still held is given back for others to go on with at once.
+   */
+  async stop(graceMs: number): Promise<void> {
+    if (this.#state !== 'running') return;
+    this.#state = 'stopping';
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    if (this.#marks !== null) clearInterval(this.#marks);
+    await this.#claiming;
+    if (this.#held.size > 0) {
+      const empty = new Promise<void>((resolve) => {
+        this.#idle = resolve;
+      });
+      const grace = setTimeout(() => {
+        for (const instance of this.#held.values()) instance.release();
+      }, graceMs);
+      await empty;
+      clearTimeout(grace);
+    }
+    if (this.#beat !== null) clearInterval(this.#beat);
+    await this.#beating;
+    await this.#outbox.close();
+    await resign(this.#options.database, this.#owner).catch((error: unknown) => {
+      this.#options.log.warn({ err: error }, 'the lease could not be given back; it will expire');
+    });
+    this.#state = 'stopped';
+  }
+
+  #room(): number {
+    const slots = this.#options.sessions.limit;
+    return slots + Math.ceil(slots * AHEAD) - this.#held.size;
+  }
+
+  async #claim(): Promise<void> {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    const { database, log, pollMs } = this.#options;
+    const tokens = Array.from({ length: this.#room() }, newToken);
+    let answer: Claim;
+    try {
+      answer = await claim(database, this.#owner, tokens);
+    } catch (error) {
+      log.warn({ code: (error as { code?: string }).code, err: error }, 'claiming failed');
+      this.#claimIn(pollMs);
+      return;
+    }
+    this.#more = answer.instances.length === tokens.length;
+    for (const claimed of answer.instances) {
+      const instance = new Instance(claimed, this.#context);
+      this.#held.set(claimed.id, instance);
+      void instance.run().then(() => this.#ended(claimed.id, instance));
+    }
+    const next = answer.next === null ? pollMs : Math.max(answer.next * 1000, this.#more ? pollMs : 1);
+    this.#claimIn(Math.min(pollMs, next));
+  }
+
+  #claimIn(milliseconds: number): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    if (this.#state !== 'running') return;
+    this.#timer = setTimeout(() => this.wake(), Math.ceil(milliseconds));
+  }
+
+  #ended(id: string, instance: Instance): void {
+    if (this.#held.get(id) === instance) this.#held.delete(id);
+    if (this.#held.size === 0) this.#idle?.();
+    // wait until a few have ended: a claim for each would be a round trip for each
+    if (this.#more && this.#room() >= Math.max(1, Math.floor(this.#options.sessions.limit / 2))) this.wake();
+  }
+
+  #startBeat(): void {
+    this.#beating ??= this.#heartbeat()
+      .catch((error: unknown) => {
+        this.#options.log.warn({ code: (error as { code?: string }).code }, 'heartbeat failed');
+      })
+      .finally(() => {
+        this.#beating = null;
+      });
+  }
+
+  async #heartbeat(): Promise<void> {
+    const { database, leaseMs, log } = this.#options;
+    const held = [...this.#held.values()].map((instance) => instance.claimed);
+    const beat = await heartbeat(database, this.#owner, leaseMs / 1000, held);
+    if (!beat.alive) {
+      log.warn('declared dead by another proxy: what was held is lost, beginning anew');
+      for (const instance of this.#held.values()) instance.lose();
+      this.#owner = randomUUID();
+      await enlist(database, this.#owner, leaseMs / 1000);
+      this.wake();
+      return;
+    }
+    for (const { id, token } of held) {
+      const instance = this.#held.get(id);
+      if (instance?.claimed.token === token && beat.lost.includes(id)) instance.lose();
+    }
+    if (beat.taken > 0) {
+      log.info({ instances: beat.taken }, 'taken over from a proxy whose lease had expired');
+      this.wake();
+    }
+  }
+
+  #resume(role: string): void {
+    if (this.#state !== 'running') return;
+    resumeRole(this.#options.database, role).then(
+      (count) => count > 0 && this.wake(),
+      () => {}, // they wake by themselves, later
+    );
+  }
+}
+
+/** 128 random bits, in the form of a uuid. */
+function newToken(): string {
+  const hex = randomBytes(16).toString('hex');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}

@@ -1,0 +1,139 @@
+/**
+ * The graph of an instance, from the rows that df.start wrote, as the interpreter walks it. Immutable. Source: df-api
+ * §3.2 (how an envelope is stored).
+ */
+import type { GraphRows } from '../state/claim.js';
+
+interface Common {
+  readonly id: string;
+  /** Name under which the result is kept; null when unnamed or when the type of node has no effect on names. */
+  readonly resultName: string | null;
+}
+
+export type SqlNode = Common & { readonly type: 'SQL'; readonly query: string };
+export type ThenNode = Common & { readonly type: 'THEN'; readonly left: Node; readonly right: Node };
+export type IfNode = Common & {
+  readonly type: 'IF';
+  /** A step to run and judge, or the name of a result to look at (df.if_rows). */
+  readonly condition:
+    | { readonly kind: 'step'; readonly node: Node }
+    | { readonly kind: 'rows'; readonly name: string };
+  readonly yes: Node;
+  readonly no: Node;
+};
+export type JoinNode = Common & { readonly type: 'JOIN'; readonly branches: readonly Node[] };
+export type RaceNode = Common & { readonly type: 'RACE'; readonly branches: readonly [Node, Node] };
+export type LoopNode = Common & {
+  readonly type: 'LOOP';
+  readonly body: Node;
+  readonly condition: Node | null;
+};
+export type BreakNode = Common & { readonly type: 'BREAK'; readonly value: string | null };
+export type SleepNode = Common & { readonly type: 'SLEEP'; readonly seconds: number };
+/** A type that this version does not run: df.start refuses it, a hand-written row fails when it is reached. */
+export type UnsupportedNode = Common & { readonly type: 'UNSUPPORTED'; readonly nodeType: string };
+
+export type Node =
+  | SqlNode
+  | ThenNode
+  | IfNode
+  | JoinNode
+  | RaceNode
+  | LoopNode
+  | BreakNode
+  | SleepNode
+  | UnsupportedNode;
+
+export interface Graph {
+  readonly root: Node;
+  /** Whether a node's text expands a row set (`$x.*`): only then the columns of empty results are kept. */
+  readonly expandsRowSets: boolean;
+}
+
+export class GraphError extends Error {}
+
+const NAMELESS = new Set(['SLEEP', 'WAIT_SCHEDULE', 'BREAK']);
+
+/**
+ * Builds the graph.
+ * @throws GraphError when rows are missing or contradict each other (they were written by hand).
+ */
+export function buildGraph(rows: GraphRows): Graph {
+  const byId = new Map((rows.nodes ?? []).map((row) => [row[0], row] as const));
+  const building = new Set<string>();
+  let expandsRowSets = false;
+
+  const build = (id: string | null | undefined, of: string): Node => {
+    if (typeof id !== 'string') throw new GraphError(`node ${of} lacks a child`);
+    const row = byId.get(id);
+    if (row === undefined) throw new GraphError(`node ${id} of ${of} does not exist`);
+    if (building.has(id)) throw new GraphError(`node ${id} contains itself`);
+    building.add(id);
+    const node = assemble(row);
+    building.delete(id);
+    return node;
+  };
+
+  const assemble = (row: NonNullable<GraphRows['nodes']>[number]): Node => {
+    const [id, type, query, name, left, right] = row;
+    const common = { id, resultName: NAMELESS.has(type) ? null : name };
+    if (query !== null && /\$\w+\.\*/.test(query)) expandsRowSets = true;
+    switch (type) {
+      case 'SQL':
+        return { ...common, type, query: query ?? '' };
+      case 'THEN':
+        return { ...common, type, left: build(left, id), right: build(right, id) };
+      case 'IF': {
+        const config = configOf(query, id);
+        const condition =
+          config.condition_type === 'result_has_rows'
+            ? ({ kind: 'rows', name: String(config.result_name ?? '') } as const)
+            : ({ kind: 'step', node: build(config.condition_node as string, id) } as const);
+        return { ...common, type, condition, yes: build(left, id), no: build(right, id) };
+      }
+      case 'JOIN': {
+        const extras = configOf(query, id).extra_nodes;
+        const ids = [left, right, ...(Array.isArray(extras) ? (extras as string[]) : [])];
+        return { ...common, type, branches: ids.map((branch) => build(branch, id)) };
+      }
+      case 'RACE':
+        return { ...common, type, branches: [build(left, id), build(right, id)] };
+      case 'LOOP': {
+        const condition = configOf(query, id).condition_node;
+        return {
+          ...common,
+          type,
+          body: build(left, id),
+          condition: typeof condition === 'string' ? build(condition, id) : null,
+        };
+      }
+      case 'BREAK': {
+        const value = configOf(query, id).break_value;
+        return { ...common, type, value: typeof value === 'string' ? value : null };
+      }
+      case 'SLEEP': {
+        const seconds = Number(query);
+        if (!Number.isFinite(seconds) || seconds < 0) throw new GraphError(`node ${id}: bad duration`);
+        return { ...common, type, seconds };
+      }
+      default:
+        return { ...common, type: 'UNSUPPORTED', nodeType: type };
+    }
+  };
+
+  const root = build(rows.root, 'the instance');
+  return { root, expandsRowSets };
+}
+
+function configOf(query: string | null, id: string): Record<string, unknown> {
+  if (query === null) return {};
+  try {
+    const config: unknown = JSON.parse(query);
+    if (typeof config === 'object' && config !== null && !Array.isArray(config)) {
+      return config as Record<string, unknown>;
+    }
+  } catch {
+    // named below
+  }
+  throw new GraphError(`node ${id}: query is not a JSON config object`);
+}

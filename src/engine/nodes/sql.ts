@@ -1,0 +1,99 @@
+/** SQL: one transaction, checkpoint included. Source: df-api §4.2, decisions #1, #5, #6, #7. */
+import type { CommandResult, Field } from '../../upstream/command.js';
+import type { ServerError } from '../../upstream/session.js';
+import type { SqlNode } from '../graph.js';
+import { done, failed, type Outcome } from '../outcome.js';
+import { type NamedResult, SubstitutionError } from '../reference.js';
+import { encodeRows, NO_ROWS } from '../result/encode.js';
+import { builtinName, builtinShape, LOOK_UP_TYPES, readLookUp, type Shape } from '../result/types.js';
+import type { Scope } from '../scope.js';
+import { splitStatements } from '../split.js';
+import type { Strand } from '../strand.js';
+import { substitute } from '../substitute.js';
+import type { Walk } from '../walk.js';
+
+const ERROR_PREFIX = 'SQL execution failed: error returned from database: ';
+/** Connections lost in a row under the same step, after which it is the step that is to blame. */
+const MAX_ATTEMPTS = 10;
+const RECORDED_STATEMENT_LENGTH = 8192;
+
+export async function visitSql(walk: Walk, node: SqlNode, scope: Scope, strand: Strand): Promise<Outcome> {
+  strand.work += 1;
+  const stamp = scope.stamp;
+  const record = walk.journal.find(node.id, stamp);
+  if (record?.kind === 'c') return done(record.value ?? 'null', readColumns(record.columns));
+  if (record?.kind === 'f') return failed(record.value ?? '');
+
+  const fail = (error: string, detail?: Record<string, unknown>): Outcome => {
+    const text = detail === undefined ? undefined : JSON.stringify(detail);
+    strand.push({ node: node.id, stamp, kind: 'f', value: error, due: null, detail: text });
+    return failed(error);
+  };
+
+  if (walk.instance.attempts >= MAX_ATTEMPTS && !walk.progressed) {
+    return fail(`${ERROR_PREFIX}the connection was lost ${walk.instance.attempts} times while the step ran`);
+  }
+  let sql: string;
+  try {
+    sql = substitute(node.query, walk.bindings(scope), 'sql');
+  } catch (error) {
+    if (error instanceof SubstitutionError) return fail(error.message);
+    throw error;
+  }
+  const step = await strand.execute(splitStatements(sql));
+  switch (step.kind) {
+    case 'refused':
+      return fail(step.text);
+    case 'error':
+      return fail(ERROR_PREFIX + step.error.message, failureDetail(walk, step.error, sql));
+    case 'rows': {
+      const answer = await toResult(walk, strand, step.result);
+      if ('code' in answer) return fail(ERROR_PREFIX + answer.message, failureDetail(walk, answer, sql));
+      const detail = answer.columns === undefined ? undefined : JSON.stringify(answer.columns);
+      strand.push({ node: node.id, stamp, kind: 'c', value: answer.text, due: null, detail });
+      return { kind: 'done', result: answer };
+    }
+  }
+}
+
+function readColumns(text: string | null): NamedResult['columns'] {
+  return text === null ? undefined : (JSON.parse(text) as Array<[string, string]>);
+}
+
+function failureDetail(walk: Walk, error: ServerError, sql: string): Record<string, unknown> {
+  return {
+    sqlstate: error.code,
+    detail: error.detail,
+    hint: error.hint,
+    context: error.where,
+    position: error.position,
+    statement: walk.context.settings.recordStatements ? sql.slice(0, RECORDED_STATEMENT_LENGTH) : undefined,
+  };
+}
+
+/** The rows as JSON; types that are not built in are looked up first, in the same transaction. */
+async function toResult(
+  walk: Walk,
+  strand: Strand,
+  { fields, rows }: CommandResult,
+): Promise<NamedResult | ServerError> {
+  if (fields === null) return { text: NO_ROWS };
+  const keepColumns = rows.length === 0 && walk.graph.expandsRowSets;
+  if (rows.length === 0 && !keepColumns) return { text: NO_ROWS };
+  const unknown = fields.filter((field) => builtinShape(field.type) === undefined);
+  let shapes: ReadonlyMap<number, Shape> = new Map();
+  let names: ReadonlyMap<number, string> = new Map();
+  if (unknown.length > 0) {
+    const oids = `{${[...new Set(unknown.map((field) => field.type))].join(',')}}`;
+    const found = await strand.query({ sql: LOOK_UP_TYPES, parameters: [oids], rows: true });
+    if ('code' in found) return found;
+    ({ shapes, names } = readLookUp(found.rows));
+  }
+  if (keepColumns) {
+    const nameOf = (field: Field) => builtinName(field.type) ?? names.get(field.type) ?? 'text';
+    return { text: NO_ROWS, columns: fields.map((field) => [field.name, nameOf(field)] as const) };
+  }
+  const shapeOf = (field: Field): Shape =>
+    builtinShape(field.type) ?? shapes.get(field.type) ?? { kind: 'text' };
+  return { text: encodeRows(fields, fields.map(shapeOf), rows) };
+}

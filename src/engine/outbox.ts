@@ -1,0 +1,109 @@
+/**
+ * Checkpoints that belong to no step, gathered while a write is under way and sent together: one transaction for all of
+ * them. A write that fails because the database cannot be reached is tried again until it succeeds or the executor is
+ * closed; the token keeps a late one from doing harm.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Pool } from 'pg';
+import type { Logger } from 'pino';
+import { applyCheckpoints, type Checkpoint } from '../state/checkpoint.js';
+
+interface Waiting {
+  readonly checkpoint: Checkpoint;
+  readonly resolve: (lost: boolean) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+const RETRY_MS = 250;
+const BATCH = 200;
+
+export class Outbox {
+  readonly #pool: Pool;
+  readonly #log: Logger;
+  #waiting: Waiting[] = [];
+  #writing: Promise<void> | null = null;
+  #closed = false;
+
+  constructor(pool: Pool, log: Logger) {
+    this.#pool = pool;
+    this.#log = log;
+  }
+
+  /**
+   * Resolves when the checkpoint is committed: false; or true when nothing was written because the lease was lost.
+   * @throws what the server said of the checkpoint's content
+   */
+  send(checkpoint: Checkpoint): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ checkpoint, resolve, reject });
+      this.#writing ??= this.#write();
+    });
+  }
+
+  /** Resolves when everything that was sent so far has been answered; nothing is tried again after it. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#writing;
+  }
+
+  async #write(): Promise<void> {
+    await Promise.resolve(); // one turn, so that what is sent together goes together
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0, BATCH);
+      try {
+        const lost = new Set(
+          await applyCheckpoints(
+            this.#pool,
+            batch.map((one) => one.checkpoint),
+          ),
+        );
+        for (const one of batch) one.resolve(lost.has(one.checkpoint.instance));
+      } catch (error) {
+        await this.#failed(batch, error);
+      }
+    }
+    this.#writing = null;
+  }
+
+  async #failed(batch: Waiting[], error: unknown): Promise<void> {
+    if (isAboutContent(error)) {
+      const [one, ...others] = batch as [Waiting, ...Waiting[]];
+      if (others.length === 0) {
+        one.reject(error);
+        return;
+      }
+      // one of them is at fault: find it by writing each alone
+      for (const single of batch) {
+        try {
+          const lost = await applyCheckpoints(this.#pool, [single.checkpoint]);
+          single.resolve(lost.length > 0);
+        } catch (own) {
+          if (isAboutContent(own)) single.reject(own);
+          else this.#waiting.push(single);
+        }
+      }
+      return;
+    }
+    if (this.#closed) {
+      for (const one of batch) one.resolve(true);
+      return;
+    }
+    this.#log.warn(
+      { code: codeOf(error), checkpoints: batch.length },
+      'checkpoints could not be written, trying again',
+    );
+    this.#waiting.unshift(...batch);
+    await sleep(RETRY_MS);
+  }
+}
+
+function codeOf(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === 'string' ? code : undefined;
+}
+
+/** Data exceptions and the like: the same write would fail again. */
+function isAboutContent(error: unknown): boolean {
+  const code = codeOf(error);
+  return code !== undefined && /^(?:22|23|42|54)[0-9A-Z]{3}$/.test(code);
+}

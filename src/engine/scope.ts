@@ -1,0 +1,42 @@
+/**
+ * Execution scopes: the instance itself, each branch of a join or race, each loop that is not a branch's root. A scope
+ * has its own names and its own generation, which counts the iterations of the loop that it hosts. Source: df-api §4.0,
+ * §8.2.
+ */
+import type { NamedResult } from './reference.js';
+
+export class Scope {
+  /** The instance id, or `<parent's stamp>::<id of the root node>`. */
+  readonly path: string;
+  /** The node at the scope's root: a loop that is this node counts its iterations in this scope. */
+  readonly root: string;
+  generation: number;
+  readonly names: Map<string, NamedResult>;
+
+  constructor(
+    path: string,
+    root: string,
+    generation: number,
+    names: Iterable<readonly [string, NamedResult]>,
+  ) {
+    this.path = path;
+    this.root = root;
+    this.generation = generation;
+    this.names = new Map(names);
+  }
+
+  /** Marks what happens now in this scope: `status_details.execution_id`. */
+  get stamp(): string {
+    return `${this.path}::${this.generation}`;
+  }
+
+  /** A scope below this one, with a copy of its names. */
+  child(root: string): Scope {
+    return new Scope(`${this.stamp}::${root}`, root, 1, this.names);
+  }
+
+  /** Takes over every name of a child scope that has ended. */
+  merge(child: Scope): void {
+    for (const [name, result] of child.names) this.names.set(name, result);
+  }
+}

@@ -1,0 +1,273 @@
+/**
+ * A strand of execution: the instance's own, or a branch of a join or race. It runs one step at a time, each in a
+ * session of the submitting role, and has at most one transaction open.
+ *
+ * A step's transaction stays open when its SQL has succeeded: the checkpoint, the COMMIT and the next step's BEGIN and
+ * SQL go to the server together. Until then what happened since the last commit is in `pending`. The walk goes on
+ * meanwhile as if it were committed; if the commit then fails, the walk is halted and starts again from the journal.
+ *
+ * States of the session: none → clean → open (a step ran, not committed) → clean …; open → failed (the step's SQL
+ * failed: ROLLBACK comes first in the next flight). Any → none, given back when the strand waits or ends.
+ *
+ * States of the strand: active → waiting (for a timer) → active …; active → suspended (its branches run) → active;
+ * → ended (its work went over to its parent). stopped is for ever: nothing more is sent, every call throws Stopped.
+ */
+import type { End, Entry } from '../state/checkpoint.js';
+import { checkpointCommand } from '../state/checkpoint.js';
+import type { Command, CommandResult } from '../upstream/command.js';
+import { ConnectionLost, type FlightResult, type ServerError, Session } from '../upstream/session.js';
+import type { Scope } from './scope.js';
+import type { Walk } from './walk.js';
+
+/** The strand was stopped: a race was lost, the instance was cancelled, its lease was lost, its walk was halted. */
+export class Stopped extends Error {}
+
+export type StepResult =
+  | { readonly kind: 'rows'; readonly result: CommandResult }
+  | { readonly kind: 'error'; readonly error: ServerError }
+  /** The step could not be begun; the text is the node's error. */
+  | { readonly kind: 'refused'; readonly text: string };
+
+const BEGIN: Command = { sql: 'BEGIN' };
+const COMMIT: Command = { sql: 'COMMIT' };
+const ROLLBACK: Command = { sql: 'ROLLBACK' };
+const RESET: Command = { sql: 'DISCARD ALL' };
+
+/** Statements that refuse a transaction block, and procedures that end one: run without, at-least-once. */
+const NEEDS_NO_TRANSACTION = new Set(['25001', '2D000']);
+const ENDS_TRANSACTION =
+  /^(?:commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|prepare\s+transaction)\b/i;
+
+export class Strand {
+  state: 'active' | 'waiting' | 'suspended' | 'ended' = 'active';
+  stopped = false;
+  /** Entries that are not yet committed, in order. */
+  pending: Entry[] = [];
+  /** The root loop's new execution number, not yet committed. */
+  generation: number | null = null;
+  /** Composite nodes that are entered and not left, outermost first. */
+  readonly path: Array<{ readonly node: string; readonly scope: Scope }> = [];
+  /** Counts what takes time: SQL steps and waits. */
+  work = 0;
+  /** When the step under way was sent (performance.now); null between steps. */
+  stepSince: number | null = null;
+
+  readonly #walk: Walk;
+  #session: Session | null = null;
+  #open = false;
+  #failed = false;
+
+  readonly #parent: Strand | null;
+
+  constructor(walk: Walk, parent: Strand | null) {
+    this.#walk = walk;
+    this.#parent = parent;
+  }
+
+  /** Whether it is the given strand, or a branch below it. */
+  isWithin(other: Strand): boolean {
+    return this === other || (this.#parent?.isWithin(other) ?? false);
+  }
+
+  push(entry: Entry): void {
+    this.pending.push(entry);
+    this.#walk.made += 1;
+  }
+
+  /** @throws Stopped */
+  check(): void {
+    if (this.stopped) throw new Stopped();
+  }
+
+  /** Runs a step's statements in one transaction, after committing what came before; the result is the last one's. */
+  async execute(statements: readonly string[]): Promise<StepResult> {
+    this.check();
+    const ending = statements.find((sql) => ENDS_TRANSACTION.test(withoutComments(sql)));
+    if (ending !== undefined) return { kind: 'error', error: transactionControl() };
+    if (this.#open && this.#walk.mustYield(this)) await this.#walk.yieldSlot(this);
+
+    const session = this.#session ?? (await this.#walk.acquire(this));
+    if (!(session instanceof Session)) return session;
+    this.check();
+    this.#session = session;
+    const lead = this.#lead(session);
+    const commands = [...lead, BEGIN, ...statements.map((sql) => ({ sql, rows: true }))];
+    this.stepSince = performance.now();
+    session.dirty = true;
+    const flight = await this.#fly(session, commands, this.#open ? this.#commitAt(lead) : -1);
+    this.stepSince = null;
+    if (flight.kind !== 'flight') return flight;
+    const { results, error, status } = flight.result;
+    if (error !== null) {
+      if (results.length <= lead.length) return this.#walk.sessionFailed(this, error);
+      this.#failed = status === 'E';
+      return NEEDS_NO_TRANSACTION.has(error.code)
+        ? this.#executeAlone(session, statements)
+        : { kind: 'error', error };
+    }
+    if (status !== 'T') return { kind: 'error', error: transactionControl() };
+    this.#open = true;
+    return { kind: 'rows', result: results.at(-1) as CommandResult };
+  }
+
+  /** Runs a query of the engine's own in the step's transaction, before its checkpoint. */
+  async query(command: Command): Promise<CommandResult | ServerError> {
+    const flight = await this.#fly(this.#session as Session, [command], -1);
+    if (flight.kind !== 'flight') throw new Stopped();
+    if (flight.result.error !== null) {
+      this.#failed = true;
+      this.#open = false;
+      return flight.result.error;
+    }
+    return flight.result.results[0] as CommandResult;
+  }
+
+  /**
+   * Commits what is pending, in the step's transaction if one is open.
+   * @param end ends the executor's hold on the instance in the same transaction
+   * @throws Stopped when it could not be committed: the walk is halted then
+   */
+  async flush(end: End | null = null): Promise<void> {
+    this.check();
+    if (!this.#open && this.pending.length === 0 && this.generation === null && end === null) return;
+    const checkpoint = this.#walk.checkpoint(this, end);
+    if (this.#open) {
+      const session = this.#session as Session;
+      const commands = [checkpointCommand(checkpoint), COMMIT];
+      const flight = await this.#fly(session, commands, 1);
+      if (flight.kind !== 'flight') throw new Stopped();
+    } else {
+      await this.#walk.send(checkpoint);
+      this.check();
+      this.#confirm();
+    }
+  }
+
+  /** Gives the session back; nothing may be uncommitted. */
+  releaseSession(): void {
+    const session = this.#session;
+    this.#session = null;
+    if (session === null) return;
+    if (this.#open || this.#failed) this.#walk.discard(session);
+    else this.#walk.release(session);
+    this.#open = false;
+    this.#failed = false;
+  }
+
+  /** Takes over a branch's session and what it has not committed. */
+  adopt(branch: Strand): void {
+    this.releaseSession();
+    this.#session = branch.#session;
+    this.#open = branch.#open;
+    this.#failed = branch.#failed;
+    branch.#session = null;
+    branch.#open = false;
+    this.pending.push(...branch.pending);
+    this.generation ??= branch.generation;
+    this.work += branch.work;
+    branch.pending = [];
+    branch.state = 'ended';
+  }
+
+  /** Stops for ever: a statement under way is cancelled on the server, an open transaction rolls back. */
+  stop(): void {
+    if (this.stopped) return;
+    this.stopped = true;
+    const session = this.#session;
+    this.#session = null;
+    if (session !== null) this.#walk.discard(session);
+  }
+
+  /** What must come before the next BEGIN: the commit of the step before, or its rollback, and a clean session. */
+  #lead(session: Session): Command[] {
+    const lead: Command[] = [];
+    if (this.#failed) lead.push(ROLLBACK);
+    if (this.#open) lead.push(checkpointCommand(this.#walk.checkpoint(this, null)), COMMIT);
+    if (session.dirty) lead.push(RESET);
+    return lead;
+  }
+
+  #commitAt(lead: readonly Command[]): number {
+    return lead.indexOf(COMMIT);
+  }
+
+  /**
+   * Sends a flight. When its command number `commitAt` is the COMMIT of what is pending, that is confirmed, or the walk
+   * is halted with the reason; either way before this returns.
+   */
+  async #fly(
+    session: Session,
+    commands: readonly Command[],
+    commitAt: number,
+  ): Promise<{ kind: 'flight'; result: FlightResult } | Extract<StepResult, { kind: 'error' }>> {
+    let result: FlightResult;
+    try {
+      result = await session.run(commands);
+    } catch (error) {
+      this.check();
+      if (!(error instanceof ConnectionLost)) throw error;
+      if (commitAt >= 0 && error.completed > commitAt) this.#confirm();
+      this.#session = null;
+      this.#open = false;
+      this.#walk.release(session);
+      if (error.server?.severity === 'ERROR' && error.completed > commitAt) {
+        return { kind: 'error', error: error.server };
+      }
+      return this.#walk.connectionLost(this, error);
+    }
+    this.check();
+    this.#failed = false;
+    if (commitAt >= 0) {
+      const at = result.results.length;
+      if (result.error !== null && at <= commitAt) {
+        this.#open = false;
+        this.#failed = result.status === 'E';
+        return this.#walk.commitFailed(this, result.error, at < commitAt ? 'checkpoint' : 'commit');
+      }
+      this.#confirm();
+    }
+    return { kind: 'flight', result };
+  }
+
+  #confirm(): void {
+    this.#walk.confirm(this.pending);
+    this.pending = [];
+    this.generation = null;
+    this.#open = false;
+  }
+
+  /** Statements that cannot be in a transaction: each by itself, their checkpoint afterwards. */
+  async #executeAlone(session: Session, statements: readonly string[]): Promise<StepResult> {
+    const before = await this.#fly(session, this.#failed ? [ROLLBACK, RESET] : [RESET], -1);
+    if (before.kind !== 'flight') return before;
+    let last: CommandResult | undefined;
+    this.stepSince = performance.now();
+    for (const sql of statements) {
+      const flight = await this.#fly(session, [{ sql, rows: true }], -1);
+      if (flight.kind !== 'flight') return flight;
+      if (flight.result.error !== null) {
+        this.stepSince = null;
+        return { kind: 'error', error: flight.result.error };
+      }
+      last = flight.result.results.at(-1);
+    }
+    this.stepSince = null;
+    return { kind: 'rows', result: last as CommandResult };
+  }
+}
+
+function withoutComments(sql: string): string {
+  return sql.replace(/^(?:\s+|--[^\n]*(?:\n|$)|\/\*(?:[^*]|\*(?!\/))*\*\/)+/, '');
+}
+
+function transactionControl(): ServerError {
+  return {
+    severity: 'ERROR',
+    code: '2D000',
+    message: 'transaction control statements cannot be used in a durable step',
+    detail: undefined,
+    hint: 'Each step is a transaction of its own: it commits when its statements have succeeded.',
+    position: undefined,
+    where: undefined,
+  };
+}

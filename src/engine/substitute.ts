@@ -1,0 +1,107 @@
+/**
+ * Substitution in a node's text when it executes: first `{variable}`, then `$result` over the outcome. Source: df-api
+ * §5; decision #12 (a variable is recognised wherever its name stands alone in braces, also inside JSON). Pure.
+ */
+import { columnValue, type Mode, type Names, rowSet, wholeValue } from './reference.js';
+
+/** What a node's text may refer to. */
+export interface Bindings {
+  readonly instanceId: string;
+  readonly label: string | null;
+  readonly variables: ReadonlyMap<string, string>;
+  readonly names: Names;
+}
+
+const IDENTIFIER = /[A-Za-z_][A-Za-z0-9_]*/y;
+const VARIABLE = /\{([A-Za-z_][A-Za-z0-9_]*)\}/g;
+const WORD_CHARACTER = /[A-Za-z0-9_]/;
+const LONE_REFERENCE =
+  /^\s*(?:\$([A-Za-z_][A-Za-z0-9_]*)(?:\.([A-Za-z_][A-Za-z0-9_]*))?(\?)?|\{([A-Za-z_][A-Za-z0-9_]*)\})\s*$/;
+
+/**
+ * Replaces variables and results in a text.
+ * @throws SubstitutionError when a referenced result has no rows, is NULL or has the wrong shape.
+ */
+export function substitute(template: string, bindings: Bindings, mode: Mode): string {
+  const text = template.includes('{') ? replaceVariables(template, bindings) : template;
+  return bindings.names.size > 0 && text.includes('$') ? replaceResults(text, bindings.names, mode) : text;
+}
+
+/**
+ * The value of a text that is nothing but one reference, for a condition (decision #10); undefined when the text is
+ * more than that, or when the name is not bound.
+ * @throws SubstitutionError as `substitute`.
+ */
+export function loneReference(text: string, bindings: Bindings): string | undefined {
+  const found = LONE_REFERENCE.exec(text);
+  if (found === null) return undefined;
+  const [, name, column, question, variable] = found;
+  if (variable !== undefined) return variableValue(variable, bindings);
+  const result = bindings.names.get(name as string);
+  if (result === undefined) return undefined;
+  const nullSafe = question !== undefined;
+  return column === undefined
+    ? wholeValue(name as string, result, nullSafe, 'raw')
+    : columnValue(name as string, column, result, nullSafe, 'raw');
+}
+
+function replaceVariables(template: string, bindings: Bindings): string {
+  return template.replace(VARIABLE, (whole, name: string) => variableValue(name, bindings) ?? whole);
+}
+
+function variableValue(name: string, bindings: Bindings): string | undefined {
+  if (name === 'sys_instance_id') return bindings.instanceId;
+  if (name === 'sys_label') return bindings.label ?? '';
+  return bindings.variables.get(name);
+}
+
+function replaceResults(text: string, names: Names, mode: Mode): string {
+  const longestFirst = [...names.keys()].sort((a, b) => b.length - a.length);
+  let out = '';
+  let from = 0;
+  for (let dollar = text.indexOf('$'); dollar >= 0; dollar = text.indexOf('$', from)) {
+    out += text.slice(from, dollar);
+    from = dollar + 1;
+    let replacement = '$';
+    for (const name of longestFirst) {
+      if (!text.startsWith(name, dollar + 1)) continue;
+      const found = referenceAt(text, dollar, name, names, mode);
+      if (found !== null) {
+        replacement = found.value;
+        from = found.end;
+        break;
+      }
+    }
+    out += replacement;
+  }
+  return out + text.slice(from);
+}
+
+/** The forms in their order: row set, column, null-safe whole, whole. null when none applies to this name. */
+function referenceAt(
+  text: string,
+  dollar: number,
+  name: string,
+  names: Names,
+  mode: Mode,
+): { value: string; end: number } | null {
+  const result = names.get(name);
+  if (result === undefined) return null;
+  const after = dollar + 1 + name.length;
+  if (text[after] === '.') {
+    if (text[after + 1] === '*') return { value: rowSet(name, result, mode), end: after + 2 };
+    IDENTIFIER.lastIndex = after + 1;
+    const column = IDENTIFIER.exec(text)?.[0];
+    if (column !== undefined) {
+      const stop = after + 1 + column.length;
+      const nullSafe = text[stop] === '?';
+      const end = nullSafe ? stop + 1 : stop;
+      const value = columnValue(name, column, result, nullSafe, mode);
+      return { value: value ?? text.slice(dollar, end), end };
+    }
+  }
+  if (text[after] === '?') return { value: wholeValue(name, result, true, mode), end: after + 1 };
+  const next = text[after];
+  if (next !== undefined && WORD_CHARACTER.test(next)) return null;
+  return { value: wholeValue(name, result, false, mode), end: after };
+}

@@ -1,0 +1,409 @@
+/**
+ * One walk over an instance's graph: what the journal has is skipped, what it lacks is run.
+ *
+ * A walk ends in one of the ways of `Halt`. It is halted from inside a strand (which then throws Stopped) or from
+ * outside; the first reason counts, and every strand is stopped. Strands that are stopped write nothing any more.
+ *
+ * Activity: `active` counts the strands that run a step or compute. When the last of them begins to wait for a timer,
+ * nothing can happen before the earliest timer: the instance is parked, which is a row with a time and no memory.
+ */
+import {
+  CANCELLED,
+  type Checkpoint,
+  DONE_ALREADY,
+  type End,
+  type Entry,
+  LEASE_LOST,
+  ROLE_GONE,
+} from '../state/checkpoint.js';
+import type { ClaimedInstance } from '../state/claim.js';
+import { OpenFailure } from '../upstream/open.js';
+import { AcquireTimeout } from '../upstream/pool.js';
+import type { ConnectionLost, ServerError, Session } from '../upstream/session.js';
+import type { EngineContext } from './context.js';
+import type { Graph, Node } from './graph.js';
+import type { Journal } from './journal.js';
+import { visit } from './nodes/visit.js';
+import { type Outcome, outcomeText } from './outcome.js';
+import type { Scope } from './scope.js';
+import { type StepResult, Stopped, Strand } from './strand.js';
+import type { Bindings } from './substitute.js';
+
+export type Halt =
+  /** Completed or failed, and committed. */
+  | 'finished'
+  /** The lease was given back in the database. */
+  | 'released'
+  /** The instance belongs to somebody else now, or was cancelled: nothing more may be written. */
+  | 'lost'
+  /** Something uncommitted was given up: walk again from the journal. */
+  | 'again'
+  /** The connection was lost; the database knows what was committed: release, and load again. */
+  | { readonly retryIn: number; readonly counts: boolean };
+
+/** A timer that ends within this time is waited for in memory. */
+const HOLD_MS = 50;
+/** A strand that has had its session for this long gives way to others that wait. */
+const QUANTUM_MS = 1000;
+const CREDENTIAL_WAIT_S = 30;
+
+export class Walk {
+  readonly instance: ClaimedInstance;
+  readonly graph: Graph;
+  readonly journal: Journal;
+  readonly context: EngineContext;
+  /** Entries made in this walk: a composite during which none was made has been stamped before. */
+  made = 0;
+  /** Resolves once, with the reason for which the walk ended. */
+  readonly halted: Promise<Halt>;
+
+  #halt!: (halt: Halt) => void;
+  #isHalted = false;
+  #parking = false;
+  #active = 0;
+  /** Whether something was committed since the claim. */
+  progressed = false;
+  #since = performance.now();
+  readonly #strands = new Set<Strand>();
+  readonly #timers = new Map<Strand, { readonly dueAt: number; readonly cancel: () => void }>();
+  readonly #marked = new Map<string, string>();
+
+  constructor(instance: ClaimedInstance, graph: Graph, journal: Journal, context: EngineContext) {
+    this.instance = instance;
+    this.graph = graph;
+    this.journal = journal;
+    this.context = context;
+    this.halted = new Promise((resolve) => {
+      this.#halt = resolve;
+    });
+  }
+
+  // ---- the way through the graph ------------------------------------------------------------------------------
+
+  /** Runs a node in a scope: binds its name, and stamps a composite that has ended. */
+  async run(node: Node, scope: Scope, strand: Strand): Promise<Outcome> {
+    strand.check();
+    const made = this.made;
+    strand.path.push({ node: node.id, scope });
+    const outcome = await visit(this, node, scope, strand);
+    strand.path.pop();
+    if (outcome.kind === 'done' && node.resultName !== null) scope.names.set(node.resultName, outcome.result);
+    if (isComposite(node) && this.made !== made) this.stamp(node, scope.stamp, outcome, strand);
+    return outcome;
+  }
+
+  /** The end of a node whose result follows from others'. */
+  stamp(node: Node, stamp: string, outcome: Outcome, strand: Strand): void {
+    const kind = outcome.kind === 'failed' ? 'F' : 'C';
+    strand.push({ node: node.id, stamp, kind, value: outcomeText(outcome), due: null });
+  }
+
+  bindings(scope: Scope): Bindings {
+    const { id, label, vars } = this.instance;
+    return { instanceId: id, label, variables: new Map(Object.entries(vars)), names: scope.names };
+  }
+
+  /** The first strand. */
+  begin(): Strand {
+    this.#active = 1;
+    return this.#strand(null);
+  }
+
+  /** Strands for the branches of a join or race; the parent is suspended until it adopts one of them. */
+  fork(parent: Strand, count: number): Strand[] {
+    parent.state = 'suspended';
+    parent.releaseSession();
+    this.#active += count - 1;
+    return Array.from({ length: count }, () => this.#strand(parent));
+  }
+
+  /** A branch has ended and others go on. Its work must be committed. */
+  async endBranch(branch: Strand): Promise<void> {
+    branch.releaseSession();
+    branch.state = 'ended';
+    this.#strands.delete(branch);
+    await this.#deactivate(branch);
+  }
+
+  /** The parent goes on with what its last branch has. */
+  resume(parent: Strand, branch: Strand): void {
+    this.#strands.delete(branch);
+    parent.adopt(branch);
+    parent.state = 'active';
+  }
+
+  /** Stops a branch that has lost a race, with the branches below it. */
+  abandon(branch: Strand): void {
+    for (const strand of this.#strands) {
+      if (!strand.isWithin(branch)) continue;
+      if (strand.state === 'active' && !strand.stopped) this.#active -= 1;
+      this.#strands.delete(strand);
+      this.#timers.get(strand)?.cancel();
+      this.#timers.delete(strand);
+      strand.stop();
+    }
+  }
+
+  // ---- waiting --------------------------------------------------------------------------------------------------
+
+  /** Waits for a timer that the journal knows. Parks the instance when nothing else can happen before it. */
+  async wait(strand: Strand, milliseconds: number): Promise<void> {
+    if (milliseconds <= 0) return;
+    const dueAt = performance.now() + milliseconds;
+    if (this.#active === 1 && milliseconds > HOLD_MS) await this.#park(strand, dueAt);
+    await strand.flush();
+    strand.releaseSession();
+    strand.state = 'waiting';
+    const over = new Promise<void>((resolve) => this.#setTimer(strand, dueAt, resolve));
+    await this.#deactivate(strand);
+    await over;
+    strand.check();
+    strand.state = 'active';
+    this.#active += 1;
+  }
+
+  #setTimer(strand: Strand, dueAt: number, resolve: () => void): void {
+    const left = dueAt - performance.now();
+    const timer = setTimeout(
+      () => {
+        if (this.#parking || this.#isHalted) return;
+        if (performance.now() < dueAt) {
+          this.#setTimer(strand, dueAt, resolve);
+          return;
+        }
+        this.#timers.delete(strand);
+        resolve();
+      },
+      Math.min(Math.max(left, 0), 1e9),
+    );
+    this.#timers.set(strand, { dueAt, cancel: () => clearTimeout(timer) });
+  }
+
+  async #deactivate(strand: Strand): Promise<void> {
+    if (strand.stopped) return;
+    this.#active -= 1;
+    if (this.#active > 0 || this.#isHalted) return;
+    const due = Math.min(...[...this.#timers.values()].map((timer) => timer.dueAt));
+    if (due - performance.now() > HOLD_MS) await this.#park(strand, due);
+  }
+
+  async #park(strand: Strand, dueAt: number): Promise<never> {
+    this.#parking = true;
+    const earliest = Math.min(dueAt, ...[...this.#timers.values()].map((timer) => timer.dueAt));
+    strand.pending.push(...this.#marks());
+    await strand.flush({ kind: 'parked', wake: Math.max(0, earliest - performance.now()) / 1000 });
+    strand.releaseSession();
+    this.halt('released');
+    throw new Stopped();
+  }
+
+  // ---- ends -----------------------------------------------------------------------------------------------------
+
+  /** Ends the walk; the first reason counts. Safe to call at any time, from anywhere. */
+  halt(halt: Halt): void {
+    if (this.#isHalted) return;
+    this.#isHalted = true;
+    for (const timer of this.#timers.values()) timer.cancel();
+    this.#timers.clear();
+    for (const strand of this.#strands) strand.stop();
+    this.#strands.clear();
+    this.#halt(halt);
+  }
+
+  /** Halts and unwinds the strand that calls. */
+  haltHere(halt: Halt): never {
+    this.halt(halt);
+    throw new Stopped();
+  }
+
+  checkpoint(strand: Strand, end: End | null): Checkpoint {
+    const { id, token } = this.instance;
+    const events = this.instance.events + this.made;
+    return { instance: id, token, entries: [...strand.pending], end, generation: strand.generation, events };
+  }
+
+  confirm(entries: readonly Entry[]): void {
+    this.journal.confirm(entries);
+    this.progressed = true;
+  }
+
+  /** Writes a checkpoint that belongs to no step. */
+  async send(checkpoint: Checkpoint): Promise<void> {
+    if (await this.context.outbox.send(checkpoint)) this.haltHere('lost');
+  }
+
+  // ---- sessions -------------------------------------------------------------------------------------------------
+
+  /** A session for the strand's step; when there is none to be had, the step's failure, or the walk is halted. */
+  async acquire(strand: Strand): Promise<Session | Extract<StepResult, { kind: 'refused' }>> {
+    const { pool, settings } = this.context;
+    const role = this.instance.role as string;
+    const database = this.instance.database ?? settings.controlDatabase;
+    const first = !this.progressed && this.#strands.size === 1;
+    const patience = first ? Math.min(QUANTUM_MS, settings.acquireTimeoutMs) : settings.acquireTimeoutMs;
+    try {
+      const session = await pool.acquire(role, database, patience);
+      if (strand.stopped) {
+        pool.release(session);
+        throw new Stopped();
+      }
+      this.#since = performance.now();
+      return session;
+    } catch (error) {
+      strand.check();
+      if (error instanceof AcquireTimeout) {
+        // claimed too early: give it back rather than let it time out in the queue
+        if (first) return this.haltHere({ retryIn: 0.2, counts: false });
+        return { kind: 'refused', text: this.#noSlot() };
+      }
+      if (!(error instanceof OpenFailure)) throw error;
+      const text = `Failed to connect to database '${database}' as '${role}'. Error: ${error.message}`;
+      switch (error.kind) {
+        case 'refused':
+          return { kind: 'refused', text };
+        case 'unavailable':
+          this.context.log.warn(
+            { instance: this.instance.id, code: error.code },
+            'no session for a step, trying again',
+          );
+          return this.haltHere({ retryIn: 1, counts: false });
+        case 'credential': {
+          if (!(await this.context.canLogIn(role))) return { kind: 'refused', text };
+          strand.check();
+          const why = `role "${role}" has no usable credential: ${error.message}; it goes on at the role's next login through the proxy`;
+          await this.send({
+            ...this.checkpoint(strand, null),
+            entries: [],
+            end: { kind: 'waiting', why, wake: CREDENTIAL_WAIT_S },
+          });
+          return this.haltHere('released');
+        }
+      }
+    }
+  }
+
+  #noSlot(): string {
+    const { pool, settings } = this.context;
+    return `pg_durable: connection limit reached (max_user_connections=${pool.limit}). Timed out after ${settings.acquireTimeoutMs / 1000}s waiting for an available execution slot.`;
+  }
+
+  release(session: Session): void {
+    this.context.pool.release(session);
+  }
+
+  discard(session: Session): void {
+    this.context.pool.discard(session);
+  }
+
+  /** Whether others have waited long enough for the strand's session. */
+  mustYield(_strand: Strand): boolean {
+    return (
+      performance.now() - this.#since > QUANTUM_MS &&
+      (this.context.pool.waiting > 0 || this.context.backlog())
+    );
+  }
+
+  /** Gives way: the whole instance goes to the end of the queue, or, while it has other strands, just this session. */
+  async yieldSlot(strand: Strand): Promise<void> {
+    if (this.#active === 1 && this.#timers.size === 0) await this.#park(strand, performance.now());
+    await strand.flush();
+    strand.releaseSession();
+  }
+
+  // ---- failures of the connection and of commits --------------------------------------------------------------------
+
+  connectionLost(_strand: Strand, lost: ConnectionLost): never {
+    const { id, attempts } = this.instance;
+    this.context.log.warn({ instance: id, code: lost.server?.code }, 'the connection of a step was lost');
+    const counts = !this.progressed;
+    return this.haltHere({ retryIn: counts ? Math.min(5, 0.1 * 2 ** attempts) : 0, counts });
+  }
+
+  /** BEGIN, ROLLBACK or DISCARD ALL failed: the session is of no use. */
+  sessionFailed(_strand: Strand, error: ServerError): never {
+    this.context.log.warn({ instance: this.instance.id, code: error.code }, 'a session could not be reset');
+    return this.haltHere({ retryIn: 0.1, counts: true });
+  }
+
+  /**
+   * The commit of a step failed: it is the step's error, unless it was ours. Nothing of the step has taken effect. The
+   * strand has already gone on as if it had, so the walk starts again from the journal.
+   */
+  async commitFailed(strand: Strand, error: ServerError, stage: 'checkpoint' | 'commit'): Promise<never> {
+    const entries = strand.pending;
+    const at = entries.findLastIndex((entry) => entry.kind === 'c');
+    const step = entries[at];
+    if (stage === 'checkpoint') {
+      switch (error.code) {
+        case LEASE_LOST:
+        case CANCELLED:
+          return this.haltHere('lost');
+        case DONE_ALREADY:
+          return this.haltHere({ retryIn: 0, counts: true });
+        case '40001': // serialization failure and deadlock: with our own rows, so not the user's fault
+        case '40P01':
+        case '55P03':
+          return this.haltHere({ retryIn: 0, counts: true });
+        case '25006': // a read-only transaction: it has changed nothing, so its checkpoint may follow it
+          await this.send({ ...this.checkpoint(strand, null) });
+          this.confirm(entries);
+          return this.haltHere('again');
+      }
+    }
+    if (step === undefined) return this.haltHere({ retryIn: 0.1, counts: true });
+    const text =
+      error.code === ROLE_GONE
+        ? `Failed to connect to database '${this.instance.database ?? this.context.settings.controlDatabase}' as '${this.instance.role}'. Error: ${error.message}`
+        : `SQL execution failed: error returned from database: ${error.message}`;
+    const failure: Entry = {
+      ...step,
+      kind: 'f',
+      value: text,
+      detail: JSON.stringify({
+        sqlstate: error.code,
+        detail: error.detail,
+        hint: error.hint,
+        context: error.where,
+      }),
+    };
+    const written = [...entries.slice(0, at), failure];
+    await this.send({ ...this.checkpoint(strand, null), entries: written, generation: null });
+    this.confirm(written);
+    return this.haltHere('again');
+  }
+
+  // ---- what shows as running ----------------------------------------------------------------------------------------
+
+  /** Whether a step has run for so long that users should see it; the entries that say so. */
+  overdueMarks(milliseconds: number): Entry[] {
+    const now = performance.now();
+    for (const strand of this.#strands) {
+      if (strand.stepSince !== null && now - strand.stepSince > milliseconds) return this.#marks();
+    }
+    return [];
+  }
+
+  #marks(): Entry[] {
+    const marks: Entry[] = [];
+    for (const strand of this.#strands) {
+      for (const { node, scope } of strand.path) {
+        const stamp = scope.stamp;
+        if (this.#marked.get(node) === stamp) continue;
+        this.#marked.set(node, stamp);
+        marks.push({ node, stamp, kind: 'r', value: null, due: null });
+      }
+    }
+    return marks;
+  }
+
+  #strand(parent: Strand | null): Strand {
+    const strand = new Strand(this, parent);
+    this.#strands.add(strand);
+    return strand;
+  }
+}
+
+function isComposite(node: Node): boolean {
+  // a loop stamps itself, in the scope of its iterations
+  return node.type === 'THEN' || node.type === 'IF' || node.type === 'JOIN' || node.type === 'RACE';
+}

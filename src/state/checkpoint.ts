@@ -1,0 +1,131 @@
+/** `_df.checkpoint` and `_df.apply`: what an executor writes of an instance, under the token of its lease. */
+import type { Pool } from 'pg';
+import { type Command, floatArray, textArray } from '../upstream/command.js';
+
+/**
+ * What happened to a node. c completed, f failed (leaves, journaled); C, F the same of composites and of leaves whose
+ * end follows from the journal; t a timer begins; l a loop's next iteration; w a race is decided; r it runs.
+ */
+export type EntryKind = 'c' | 'C' | 'f' | 'F' | 't' | 'l' | 'w' | 'r';
+
+export interface Entry {
+  readonly node: string;
+  /** `<scope>::<generation>` in which it happened. */
+  readonly stamp: string;
+  readonly kind: EntryKind;
+  /** Result as JSON text, error message, names of a loop, or number of the winning branch. */
+  readonly value: string | null;
+  /** Seconds from now (t, l). */
+  readonly due: number | null;
+  /** f: JSON object added to status_details; c: JSON list of the columns of an empty result. */
+  readonly detail?: string | undefined;
+}
+
+/** How the executor's hold on the instance ends with this checkpoint. */
+export type End =
+  | { readonly kind: 'completed' | 'failed'; readonly output: string }
+  /** Nothing to do before `wake` seconds have passed. */
+  | { readonly kind: 'parked'; readonly wake: number | null }
+  /** Something outside is missing; `why` is shown to the user. */
+  | { readonly kind: 'waiting'; readonly why: string; readonly wake: number | null }
+  /** The connection was lost under a step: counted, and tried again. */
+  | { readonly kind: 'retry'; readonly wake: number };
+
+export interface Checkpoint {
+  readonly instance: string;
+  readonly token: string;
+  readonly entries: readonly Entry[];
+  readonly end: End | null;
+  /** The root loop's new execution number, when it has advanced. */
+  readonly generation: number | null;
+  /** Things that have happened in this execution, for df.instance_executions. */
+  readonly events: number;
+}
+
+/** SQLSTATEs of `_df.record` and `_df.checkpoint`. */
+export const LEASE_LOST = 'DF001';
+export const CANCELLED = 'DF002';
+export const ROLE_GONE = 'DF003';
+export const DONE_ALREADY = 'DF004';
+
+const CHECKPOINT = 'SELECT _df.checkpoint($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)';
+
+/** The checkpoint as a command for the step's own session. */
+export function checkpointCommand(checkpoint: Checkpoint): Command {
+  const columns = columnsOf(checkpoint);
+  return {
+    sql: CHECKPOINT,
+    parameters: [
+      checkpoint.instance,
+      checkpoint.token,
+      textArray(columns.nodes),
+      textArray(columns.stamps),
+      columns.kinds,
+      textArray(columns.values),
+      floatArray(columns.dues),
+      columns.detail,
+      columns.end,
+      columns.output,
+      columns.wake === null ? null : String(columns.wake),
+      checkpoint.generation === null ? null : String(checkpoint.generation),
+      String(checkpoint.events),
+    ],
+  };
+}
+
+/**
+ * Writes checkpoints that belong to no step, in one transaction.
+ * @returns the ids of the instances that are no longer held under their token: nothing was written for them.
+ */
+export async function applyCheckpoints(pool: Pool, checkpoints: readonly Checkpoint[]): Promise<string[]> {
+  const rows = checkpoints.map((checkpoint) => ({
+    id: checkpoint.instance,
+    token: checkpoint.token,
+    ...columnsOf(checkpoint),
+    generation: checkpoint.generation,
+    events: checkpoint.events,
+  }));
+  const answer = await pool.query<{ lost: string[] }>('SELECT _df.apply($1::json) AS lost', [
+    JSON.stringify(rows),
+  ]);
+  return answer.rows[0]?.lost ?? [];
+}
+
+function columnsOf(checkpoint: Checkpoint) {
+  const { entries, end } = checkpoint;
+  const values = entries.map((entry, i) => {
+    const before = entries[i - 1];
+    const repeated =
+      before !== undefined &&
+      (entry.kind === 'c' || entry.kind === 'C') &&
+      (before.kind === 'c' || before.kind === 'C') &&
+      before.value === entry.value;
+    return repeated ? null : entry.value;
+  });
+  const last = entries.at(-1);
+  return {
+    nodes: entries.map((entry) => entry.node),
+    stamps: entries.map((entry) => entry.stamp),
+    kinds: entries.map((entry) => entry.kind).join(''),
+    values,
+    dues: entries.map((entry) => entry.due),
+    detail: entries.find((entry) => entry.detail !== undefined)?.detail ?? null,
+    end: end === null ? null : end.kind,
+    output: outputOf(end, last),
+    wake: end !== null && 'wake' in end ? end.wake : null,
+  };
+}
+
+/** The output is left out where it is the last entry's value: a large result goes over the wire once. */
+function outputOf(end: End | null, last: Entry | undefined): string | null {
+  if (end === null) return null;
+  if (end.kind === 'waiting') return end.why;
+  if (end.kind !== 'completed' && end.kind !== 'failed') return null;
+  const same =
+    last !== undefined &&
+    last.value === end.output &&
+    (end.kind === 'completed'
+      ? last.kind === 'c' || last.kind === 'C'
+      : last.kind === 'f' || last.kind === 'F');
+  return same ? null : end.output;
+}

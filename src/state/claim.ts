@@ -1,0 +1,60 @@
+/** `_df.claim`: lease and load what is due, in one round trip. */
+import type { Pool } from 'pg';
+
+/** A graph as rows of df.nodes, as it was when the instance was first claimed. */
+export interface GraphRows {
+  readonly root: string;
+  readonly nodes: ReadonlyArray<
+    readonly [
+      id: string,
+      type: string,
+      query: string | null,
+      resultName: string | null,
+      left: string | null,
+      right: string | null,
+    ]
+  > | null;
+}
+
+export type JournalRow = readonly [
+  node: string,
+  stamp: string,
+  kind: 'c' | 'f' | 't' | 'l' | 'w',
+  value: string | null,
+  /** Seconds until due when it was loaded; negative when past. */
+  due: number | null,
+  columns: string | null,
+];
+
+export interface ClaimedInstance {
+  readonly id: string;
+  readonly token: string;
+  /** NULL: the control database. */
+  readonly database: string | null;
+  readonly label: string | null;
+  /** The submitter; null when the role has been dropped. */
+  readonly role: string | null;
+  readonly superuser: boolean | null;
+  readonly login: boolean | null;
+  readonly vars: Readonly<Record<string, string>>;
+  readonly graph: GraphRows;
+  readonly generation: number;
+  readonly attempts: number;
+  readonly events: number;
+  readonly journal: readonly JournalRow[] | null;
+}
+
+export interface Claim {
+  readonly instances: readonly ClaimedInstance[];
+  /** Seconds until the earliest instance that is left becomes due (negative: it is due); null when there is none. */
+  readonly next: number | null;
+}
+
+/** Leases up to `tokens.length` due instances to `owner`; the n-th gets the n-th token. */
+export async function claim(pool: Pool, owner: string, tokens: readonly string[]): Promise<Claim> {
+  const answer = await pool.query<{ claim: Claim }>('SELECT _df.claim($1, $2::uuid[]) AS claim', [
+    owner,
+    tokens,
+  ]);
+  return (answer.rows[0] as { claim: Claim }).claim;
+}

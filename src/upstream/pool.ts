@@ -1,0 +1,180 @@
+/**
+ * The executor's sessions, pooled by role and database, never more than a limit together.
+ *
+ * A slot is a session in use or being opened. A session given back is kept for its role and database until it has been
+ * idle for too long, or until its place is needed for another role. Waiting is first come, first served.
+ */
+
+import { cancelPacket } from '../wire/startup.js';
+import { forwardCancel } from './cancel.js';
+import type { CredentialStore } from './credentials.js';
+import type { UpstreamAddress } from './dial.js';
+import { openSession } from './open.js';
+import type { Session } from './session.js';
+
+export interface SessionPoolOptions {
+  readonly address: UpstreamAddress;
+  readonly credentials: CredentialStore;
+  /** Sessions at most, in use and idle. */
+  readonly limit: number;
+  readonly connectTimeoutMs: number;
+  /** How long an idle session is kept; 0: it is closed when given back. */
+  readonly idleTimeoutMs: number;
+  /** Start-up parameters besides user and database. */
+  readonly parameters: Readonly<Record<string, string>>;
+}
+
+/** No slot became free in time. */
+export class AcquireTimeout extends Error {}
+
+interface Waiter {
+  readonly key: string;
+  readonly role: string;
+  readonly database: string;
+  readonly resolve: (session: Session) => void;
+  readonly reject: (error: unknown) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
+interface Idle {
+  readonly key: string;
+  readonly session: Session;
+  readonly timer: NodeJS.Timeout;
+}
+
+export class SessionPool {
+  readonly #options: SessionPoolOptions;
+  #used = 0;
+  #idle: Idle[] = [];
+  #waiters: Waiter[] = [];
+  #closed = false;
+
+  constructor(options: SessionPoolOptions) {
+    this.#options = options;
+  }
+
+  get limit(): number {
+    return this.#options.limit;
+  }
+
+  /** Sessions in use or being opened. */
+  get used(): number {
+    return this.#used;
+  }
+
+  /** How many wait for a slot. */
+  get waiting(): number {
+    return this.#waiters.length;
+  }
+
+  /**
+   * A session of the role in the database, to be given back with `release`.
+   * @param timeoutMs how long to wait for a slot
+   * @throws AcquireTimeout when no slot became free; what `openSession` throws when the login failed
+   */
+  acquire(role: string, database: string, timeoutMs: number): Promise<Session> {
+    const key = keyOf(role, database);
+    const at = this.#idle.findLastIndex((idle) => idle.key === key);
+    if (at >= 0 && this.#waiters.length === 0) {
+      this.#used += 1;
+      return Promise.resolve(this.#takeIdle(at));
+    }
+    if (this.#used < this.#options.limit && this.#waiters.length === 0) return this.#open(role, database);
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#waiters = this.#waiters.filter((one) => one !== waiter);
+        reject(new AcquireTimeout());
+      }, timeoutMs);
+      const waiter: Waiter = { key, role, database, resolve, reject, timer };
+      this.#waiters.push(waiter);
+    });
+  }
+
+  /** Gives a session back; a closed one only frees its slot. It must be outside a transaction. */
+  release(session: Session): void {
+    this.#used -= 1;
+    const next = this.#waiters[0];
+    const key = keyOf(session.role, session.database);
+    if (!session.closed && next?.key === key) {
+      this.#waiters.shift();
+      clearTimeout(next.timer);
+      this.#used += 1;
+      next.resolve(session);
+      return;
+    }
+    if (!session.closed) {
+      if (this.#closed || this.#options.idleTimeoutMs === 0) session.close();
+      else this.#keep(key, session);
+    }
+    this.#serve();
+  }
+
+  /** Ends a session in the midst of what it does: the statement is cancelled on the server, its transaction rolls back. */
+  discard(session: Session): void {
+    const key = session.flying ? session.cancelKey : null;
+    session.close();
+    if (key !== null) forwardCancel(this.#options.address, cancelPacket(key)).catch(() => {});
+    this.release(session);
+  }
+
+  /** Closes the idle sessions of a role: after its credential changed, or to let go of a database. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const waiter of this.#waiters.splice(0)) {
+      clearTimeout(waiter.timer);
+      waiter.reject(new AcquireTimeout());
+    }
+    while (this.#idle.length > 0) this.#takeIdle(0).close();
+  }
+
+  #serve(): void {
+    while (this.#waiters.length > 0 && this.#used < this.#options.limit) {
+      const waiter = this.#waiters.shift() as Waiter;
+      clearTimeout(waiter.timer);
+      const at = this.#idle.findLastIndex((idle) => idle.key === waiter.key);
+      if (at >= 0) {
+        this.#used += 1;
+        waiter.resolve(this.#takeIdle(at));
+      } else {
+        this.#open(waiter.role, waiter.database).then(waiter.resolve, waiter.reject);
+      }
+    }
+  }
+
+  async #open(role: string, database: string): Promise<Session> {
+    if (this.#used + this.#idle.length >= this.#options.limit && this.#idle.length > 0)
+      this.#takeIdle(0).close();
+    this.#used += 1;
+    try {
+      const { address, credentials, connectTimeoutMs, parameters } = this.#options;
+      return await openSession({ address, credentials, connectTimeoutMs, parameters, role, database });
+    } catch (error) {
+      this.#used -= 1;
+      this.#serve();
+      throw error;
+    }
+  }
+
+  #keep(key: string, session: Session): void {
+    const timer = setTimeout(() => {
+      const at = this.#idle.findIndex((idle) => idle.session === session);
+      if (at >= 0) this.#takeIdle(at).close();
+    }, this.#options.idleTimeoutMs);
+    timer.unref();
+    this.#idle.push({ key, session, timer });
+    session.onClose(() => {
+      const at = this.#idle.findIndex((idle) => idle.session === session);
+      if (at >= 0) this.#takeIdle(at);
+    });
+  }
+
+  #takeIdle(at: number): Session {
+    const [idle] = this.#idle.splice(at, 1) as [Idle];
+    clearTimeout(idle.timer);
+    return idle.session;
+  }
+}
+
+function keyOf(role: string, database: string): string {
+  return `${role}\0${database}`;
+}
