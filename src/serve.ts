@@ -1,0 +1,138 @@
+/** Puts the parts together: schema, sessions, executor, proxy. Starting and stopping are here, in order. */
+import { readFileSync } from 'node:fs';
+import pg from 'pg';
+import type { Logger } from 'pino';
+import type { Config } from './config/config.js';
+import { Executor } from './engine/executor.js';
+import { createProxy } from './proxy/proxy.js';
+import { createRewriter } from './rewrite/rewriter.js';
+import { listenForCancellations } from './state/cancellations.js';
+import { migrate } from './state/migrate.js';
+import { markReady, writeSettings } from './state/ready.js';
+import { CredentialStore } from './upstream/credentials.js';
+import { SessionPool } from './upstream/pool.js';
+
+export interface Running {
+  readonly host: string;
+  readonly port: number;
+  /** Stops accepting, lets sessions and steps end within the shutdown time-out, gives back what is held. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Installs or upgrades the schema, starts executor and proxy, and resolves when clients can connect.
+ * @throws MigrationError, what pg throws when the admin role cannot connect, the error of listen()
+ */
+export async function serve(config: Config, log: Logger): Promise<Running> {
+  const { upstream } = config;
+  const address = { host: upstream.host, port: upstream.port };
+  const admin: pg.ClientConfig = {
+    ...address,
+    user: upstream.user,
+    password: upstream.password,
+    database: upstream.database,
+    connectionTimeoutMillis: config.upstreamConnectTimeoutMs,
+    application_name: 'pg_durable:worker:management',
+    options: '-c search_path=pg_catalog,pg_temp',
+  };
+  const database = new pg.Pool({ ...admin, max: config.maxManagementConnections, keepAlive: true });
+  database.on('error', (err) => log.warn({ err }, 'idle management connection lost'));
+  const closers: Array<() => Promise<unknown>> = [() => database.end()];
+  const closeAll = async (): Promise<void> => {
+    for (const close of closers.reverse())
+      await close().catch((err: unknown) => log.warn({ err }, 'closing failed'));
+  };
+
+  try {
+    const client = await database.connect();
+    try {
+      const { applied } = await migrate(client);
+      if (applied.length > 0) log.info({ applied }, 'schema brought up to date');
+    } finally {
+      client.release();
+    }
+    await writeSettings(database, sqlSettings(config));
+
+    const credentials = new CredentialStore(address);
+    const sessions = new SessionPool({
+      address,
+      credentials,
+      limit: config.maxUserConnections,
+      connectTimeoutMs: config.upstreamConnectTimeoutMs,
+      idleTimeoutMs: config.sessionIdleTimeoutMs,
+      parameters: stepParameters(config),
+    });
+    closers.push(() => sessions.close());
+    const executor = new Executor({
+      database,
+      sessions,
+      credentials,
+      settings: {
+        controlDatabase: upstream.database,
+        acquireTimeoutMs: config.executionAcquireTimeoutMs,
+        maxLoopIterations: config.maxLoopIterations,
+        recordStatements: config.recordStatements,
+        enableSuperuserInstances: config.enableSuperuserInstances,
+      },
+      leaseMs: config.leaseDurationMs,
+      pollMs: config.pollIntervalMs,
+      log,
+    });
+    const rewriter = await createRewriter({ maxBytes: config.maxRewriteBytes });
+    closers.push(() => rewriter.close());
+    const proxy = createProxy({
+      listen: config.listen,
+      upstream: address,
+      connectTimeoutMs: config.upstreamConnectTimeoutMs,
+      controlDatabase: upstream.database,
+      rewriter,
+      maxRewriteBytes: config.maxRewriteBytes,
+      loginTimeoutMs: config.loginTimeoutMs,
+      credentials,
+      onWorkCommitted: () => executor.wake(),
+      log,
+    });
+    const { host, port } = await proxy.listen();
+    closers.push(() => proxy.close(config.shutdownTimeoutMs));
+    await executor.start();
+    closers.push(() => executor.stop(config.shutdownTimeoutMs));
+    const cancellations = listenForCancellations(admin, log, (instance) => executor.lose(instance));
+    closers.push(() => cancellations.close());
+    await markReady(database);
+    return { host, port, stop: closeAll };
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+}
+
+/** What SQL functions need to know of the configuration (`_df.setting`). */
+function sqlSettings(config: Config): Map<string, string> {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
+  return new Map([
+    ['version', version],
+    ['database', config.upstream.database],
+    ['enable_superuser_instances', config.enableSuperuserInstances ? 'on' : 'off'],
+    ['list_instances_max_limit', String(config.listInstancesMaxLimit)],
+  ]);
+}
+
+/**
+ * Start-up parameters of a step's session: they survive DISCARD ALL. The forms that results are read from, and a limit
+ * on idling in a transaction, so that the server frees the locks of a proxy that it cannot see dying.
+ */
+function stepParameters(config: Config): Record<string, string> {
+  return {
+    application_name: 'pg_durable:worker:workflow-sql',
+    client_encoding: 'UTF8',
+    DateStyle: 'ISO, MDY',
+    TimeZone: 'UTC',
+    extra_float_digits: '2',
+    bytea_output: 'hex',
+    standard_conforming_strings: 'on',
+    idle_in_transaction_session_timeout: String(config.stepIdleTimeoutMs),
+    options: '-c df.in_workflow=true',
+  };
+}
