@@ -1,0 +1,118 @@
+-- 010: who may use df, and what this installation is.
+--
+-- USAGE on schema df is the gate: functions keep EXECUTE for PUBLIC but for those named below. Both helpers run with the
+-- caller's rights, so that PostgreSQL's own rules on grant options and grantors hold.
+
+CREATE FUNCTION df.version() RETURNS text
+    LANGUAGE plpgsql STRICT
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_version text := _df.setting('version', '0.1.0');
+BEGIN
+    IF strpos(v_version, ' ') > 0 THEN
+        RETURN v_version;
+    END IF;
+    RETURN v_version || ' (built ' || _df.setting('built_at', '1970-01-01T00:00:00Z') || ')';
+END
+$$;
+COMMENT ON FUNCTION df.version() IS 'Version of the proxy that wrote its settings last, and when it was built. Anybody with USAGE on df.';
+
+CREATE FUNCTION df.target_database() RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT current_database()::text
+$$;
+COMMENT ON FUNCTION df.target_database() IS
+    'The control database: the one in which df is installed. Anybody with USAGE on df.';
+
+CREATE FUNCTION df.duroxide_schema() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT '_df'
+$$;
+COMMENT ON FUNCTION df.duroxide_schema() IS 'The schema of the engine''s state. Anybody with USAGE on df.';
+
+CREATE FUNCTION df.grant_usage(p_role text, include_http boolean DEFAULT false, with_grant boolean DEFAULT false)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_to    text := format(' TO %I', p_role) || CASE WHEN with_grant THEN ' WITH GRANT OPTION' ELSE '' END;
+    v_right text;
+BEGIN
+    EXECUTE 'GRANT USAGE ON SCHEMA df' || v_to;
+    IF include_http THEN
+        EXECUTE 'GRANT EXECUTE ON FUNCTION df.http(text, text, text, jsonb, integer), '
+                'df.http_multipart(text, text, jsonb, jsonb, integer)' || v_to;
+    END IF;
+    IF with_grant THEN
+        EXECUTE 'GRANT EXECUTE ON FUNCTION df.grant_usage(text, boolean, boolean), df.revoke_usage(text)' || v_to;
+        IF to_regprocedure('df.metrics()') IS NOT NULL THEN
+            EXECUTE 'GRANT EXECUTE ON FUNCTION df.metrics()' || v_to;
+        END IF;
+    END IF;
+    FOREACH v_right IN ARRAY ARRAY[
+        'SELECT ON df.instances',
+        'UPDATE (status, updated_at) ON df.instances',
+        'SELECT ON df.nodes',
+        'INSERT (id, label, root_node, submitted_by, database) ON df.instances',
+        'INSERT (id, instance_id, node_type, query, result_name, left_node, right_node, submitted_by, database) ON df.nodes',
+        'SELECT, INSERT, UPDATE, DELETE ON df.vars'
+    ] LOOP
+        EXECUTE 'GRANT ' || v_right || v_to;
+    END LOOP;
+    RAISE NOTICE 'pg_durable: granted df usage privileges to "%"', p_role;
+END
+$$;
+COMMENT ON FUNCTION df.grant_usage(text, boolean, boolean) IS
+    'Gives a role what it needs to use df; with_grant makes it an administrator of these rights. Caller''s rights, EXECUTE is not given to PUBLIC.';
+REVOKE EXECUTE ON FUNCTION df.grant_usage(text, boolean, boolean) FROM PUBLIC;
+
+CREATE FUNCTION df.revoke_usage(p_role text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_from  text := format(' FROM %I CASCADE', p_role);
+    v_right text;
+BEGIN
+    -- taking rights from everybody is never a mistake, so this spelling is taken too unless a role is named so
+    IF p_role = 'PUBLIC' AND NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = p_role) THEN
+        v_from := ' FROM PUBLIC CASCADE';
+    END IF;
+    FOREACH v_right IN ARRAY ARRAY[
+        'df.http(text,text,text,jsonb,integer)',
+        'df.metrics()',
+        'df.http_multipart(text,text,jsonb,jsonb,integer)',
+        'df.grant_usage(text,boolean,boolean)',
+        'df.revoke_usage(text)'
+    ] LOOP
+        CONTINUE WHEN to_regprocedure(v_right) IS NULL;
+        BEGIN
+            EXECUTE 'REVOKE EXECUTE ON FUNCTION ' || v_right || v_from;
+        EXCEPTION
+            WHEN insufficient_privilege THEN
+                NULL;  -- not his to take
+        END;
+    END LOOP;
+    FOREACH v_right IN ARRAY ARRAY[
+        'SELECT, INSERT, UPDATE, DELETE ON df.vars',
+        'INSERT (id, instance_id, node_type, query, result_name, left_node, right_node, submitted_by, database) ON df.nodes',
+        'INSERT (id, label, root_node, submitted_by, database) ON df.instances',
+        'SELECT ON df.nodes',
+        'UPDATE (status, updated_at) ON df.instances',
+        'SELECT ON df.instances',
+        'USAGE ON SCHEMA df'
+    ] LOOP
+        EXECUTE 'REVOKE ' || v_right || v_from;
+    END LOOP;
+    RAISE NOTICE 'pg_durable: revoked df usage privileges granted by "%" from "%"', current_user, p_role;
+END
+$$;
+COMMENT ON FUNCTION df.revoke_usage(text) IS
+    'Takes from a role what the caller has given it with df.grant_usage. Caller''s rights, EXECUTE is not given to PUBLIC.';
+REVOKE EXECUTE ON FUNCTION df.revoke_usage(text) FROM PUBLIC;
