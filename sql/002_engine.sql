@@ -117,7 +117,8 @@ CREATE TRIGGER instances_delete
 CREATE FUNCTION _df.claim(p_owner uuid, p_tokens uuid[]) RETURNS json
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off
+    SET enable_seqscan = off  -- plans are made while the tables are small, and kept
+    SET jit = off
 AS $$
 DECLARE
     v_now       timestamptz := _df.now();
@@ -210,7 +211,8 @@ CREATE FUNCTION _df.record(
 ) RETURNS oid
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off
+    SET enable_seqscan = off  -- plans are made while the tables are small, and kept
+    SET jit = off
 AS $$
 DECLARE
     v_now    timestamptz := _df.now();
