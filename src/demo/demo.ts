@@ -67,8 +67,13 @@ async function play(options: DemoOptions, undo: (() => Promise<unknown>)[]): Pro
     },
   });
   const { serve } = await import('../serve.js');
-  const serving = serve(config, createLog(config.logLevel));
-  undo.push(async () => (await serving).stop());
+  const log = createLog(config.logLevel);
+  const serving = serve(config, log);
+  undo.push(async () => {
+    // From here on a lost connection is our own doing and nobody's news.
+    log.level = 'error';
+    await (await serving).stop();
+  });
   const proxy = await serving;
   print(`pg-durable-proxy listening on ${proxy.host}:${proxy.port}, upstream ${config.upstream.display}`);
 

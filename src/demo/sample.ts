@@ -28,8 +28,9 @@ const startStatement = `SELECT df.start(
        & $$UPDATE playground.task_queue SET status = 'running', started_at = now() WHERE status = 'pending'$$ )
     ~> ( 'SELECT $open.n > 0'
          ?> ( $$UPDATE playground.orders SET status = 'processed', processed_at = now() WHERE status = 'pending'$$
-              ~> $$INSERT INTO playground.logs (msg) VALUES ('processed ' || $open.n || ' orders, ' || $open.total || ' in all')$$ )
-         !> $$INSERT INTO playground.logs (msg) VALUES ('nothing to do')$$ ),
+              ~> $$INSERT INTO playground.logs (msg)
+                   VALUES ('processed ' || $open.n || ' orders, ' || $open.total || ' in all') RETURNING msg$$ )
+         !> $$INSERT INTO playground.logs (msg) VALUES ('nothing to do') RETURNING msg$$ ),
     'demo')`;
 
 /** Loads the sample data of the guide unless an earlier start has done so. True if it did. */
