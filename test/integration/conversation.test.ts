@@ -1,0 +1,174 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Backend, Frontend } from '../../src/wire/codes.js';
+import { Conversation } from '../../src/wire/conversation.js';
+import { FieldCode, fieldText, readFields } from '../../src/wire/fields.js';
+import { Framer } from '../../src/wire/framer.js';
+import {
+  bind,
+  close,
+  copyData,
+  copyDone,
+  copyFail,
+  describe,
+  execute,
+  flush,
+  parse,
+  query,
+  sync,
+} from '../support/frontend.js';
+import { asSuperuser, createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { RawClient } from '../support/raw-client.js';
+
+let db: TestDatabase;
+const seed = process.env.FC_SEED === undefined ? Date.now() : Number(process.env.FC_SEED);
+
+beforeAll(async () => {
+  db = await createTestDatabase();
+  await asSuperuser(db.name, (client) => client.query('CREATE TABLE numbers (n int)'));
+});
+
+afterAll(async () => {
+  await db?.drop();
+});
+
+/** Bytes to send, tagged with a number that an error of theirs shows in its message. */
+type Piece = (tag: number) => [bytes: Buffer, tag: number][];
+
+const bad = (tag: number) => `SELECT bad_${tag}`;
+const pieces: Record<string, Piece> = {
+  query: (tag) => [[query(`SELECT ${tag}`), tag]],
+  badQuery: (tag) => [[query(`SELECT 1; ${bad(tag)}`), tag]],
+  emptyQuery: (tag) => [[query(''), tag]],
+  good: (tag) => [
+    [parse('SELECT 1'), tag],
+    [describe('S'), tag],
+    [bind(), tag],
+    [describe('P'), tag],
+    [execute(), tag],
+  ],
+  noRows: (tag) => [
+    [parse('SET work_mem = 1000'), tag],
+    [bind(), tag],
+    [describe('P'), tag],
+    [execute(), tag],
+  ],
+  empty: (tag) => [
+    [parse(''), tag],
+    [bind(), tag],
+    [execute(), tag],
+  ],
+  badParse: (tag) => [[parse(bad(tag)), tag]],
+  badBind: (tag) => [[bind([], { statement: `bad_${tag}` }), tag]],
+  badExecute: (tag) => [[execute(`bad_${tag}`), tag]],
+  badDescribe: (tag) => [[describe('S', `bad_${tag}`), tag]],
+  close: (tag) => [[close('P', 'none'), tag]],
+  suspended: (tag) => [
+    [parse('SELECT generate_series(1, 3)'), tag],
+    [bind(), tag],
+    [execute('', 2), tag],
+    [execute('', 2), tag],
+  ],
+  flush: (tag) => [[flush, tag]],
+  sync: (tag) => [[sync, tag]],
+  copyOut: (tag) => [[query('COPY (SELECT 1) TO STDOUT'), tag]],
+  strayCopy: (tag) => [
+    [copyData('1\n'), tag],
+    [copyDone, tag],
+  ],
+  copyIn: (tag) => [
+    [query('COPY numbers FROM STDIN'), tag],
+    [copyData('1\n'), tag],
+    [copyData('2\n'), tag],
+    [copyDone, tag],
+  ],
+  copyInSynced: (tag) => [
+    [parse('COPY numbers FROM STDIN'), tag],
+    [bind(), tag],
+    [execute(), tag],
+    [sync, tag],
+    [copyData('1\n'), tag],
+    [copyDone, tag],
+    [sync, tag],
+  ],
+  copyInBad: (tag) => [
+    [parse('COPY numbers FROM STDIN'), tag],
+    [bind(), tag],
+    [execute(), tag],
+    [sync, tag],
+    [copyData(`bad_${tag}\n`), tag],
+    [copyDone, tag],
+    [sync, tag],
+  ],
+  copyInFailed: (tag) => [
+    [query('COPY numbers FROM STDIN'), tag],
+    [copyData('1\n'), tag],
+    [copyFail(`bad_${tag}`), tag],
+  ],
+};
+
+test('every error of a random pipeline belongs to the message that caused it, and nothing is left over', async () => {
+  console.log(`FC_SEED=${seed}`);
+  const { hostname, port, username, password } = new URL(db.superUrl);
+  const property = fc.asyncProperty(
+    fc.array(fc.constantFrom(...Object.keys(pieces)), { minLength: 1, maxLength: 25 }),
+    async (names) => {
+      const client = await RawClient.login({
+        host: hostname,
+        port: Number(port),
+        user: username,
+        password: decodeURIComponent(password),
+        database: db.name,
+      });
+      const conversation = new Conversation<number>();
+      const found: [string, number | undefined][] = [];
+      const framer = new Framer({
+        header: (type, total) => {
+          if (type === Backend.ErrorResponse) return total;
+          conversation.answered(type);
+          return 0;
+        },
+        message: (type, buf, start, end) => {
+          const text = fieldText(readFields(buf.subarray(start + 5, end)), FieldCode.Message) ?? '';
+          const context = fieldText(readFields(buf.subarray(start + 5, end)), FieldCode.Where) ?? '';
+          found.push([/bad_(\d+)/.exec(text + context)?.[1] ?? text, conversation.tag]);
+          conversation.answered(type);
+          return undefined;
+        },
+        pass: () => {},
+      });
+      client.socket.on('data', (chunk) => void framer.push(chunk as Buffer));
+      const sent: Buffer[] = [];
+      const send = (bytes: Buffer, tag: number) => {
+        conversation.sent(bytes[0]!, tag);
+        sent.push(bytes);
+      };
+      names.forEach((name, i) => {
+        for (const [bytes, tag] of pieces[name]!(i)) send(bytes, tag);
+      });
+      // Whatever state that left: a Sync, and a query that answers.
+      send(sync, 1000);
+      send(query("SELECT 'the end'"), 1001);
+      client.forget();
+      client.send(...sent);
+      const theEnd = () => client.messages.some((each) => each.type === 'D' && each.body.includes('the end'));
+      const { until } = await import('../support/wait.js');
+      await until(() => (theEnd() && client.messages.at(-1)!.type === 'Z') || client.closed, {
+        what: `the end of ${names.join(' ')}, got ${client.types()}`,
+        everyMs: 1,
+      });
+      const left = conversation.size;
+      const wrong = found.filter(([shown, tag]) => /^\d+$/.test(shown) && Number(shown) !== tag);
+      const lost = client.closed;
+      client.socket.destroy();
+      expect({ wrong, left: lost ? 0 : left }).toEqual({ wrong: [], left: 0 });
+    },
+  );
+  await fc.assert(property, { seed, numRuns: 150 });
+});
+
+test('the ends of the tables: every kind of message is either noted or never answered', () => {
+  const conversation = new Conversation<number>();
+  for (const type of [Frontend.Flush, Frontend.Terminate, Frontend.Password, 0x21]) conversation.sent(type);
+  expect(conversation.idle).toBe(true);
+});
