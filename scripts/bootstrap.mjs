@@ -22,6 +22,8 @@ import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
+/** As old as the newest source that the build was made from. */
+const stamp = join(root, 'dist/.built');
 let child;
 let interrupted;
 
@@ -44,7 +46,9 @@ else {
 
 async function start(args) {
   refuseOldNode();
+  if (needsInstall()) console.log('installing dependencies ...');
   if (needsInstall() && (await install()) !== 0) fail('npm could not install the dependencies (see above)');
+  if (needsBuild()) console.log('building ...');
   if (needsBuild() && (await build()) !== 0) fail('the build failed (see above)');
   finish(await run(process.execPath, [join(root, 'dist/main.js'), 'demo', ...args]));
 }
@@ -117,19 +121,16 @@ function needsInstall() {
   );
 }
 
+/**
+ * Installs what package-lock.json says and does not write it. Not `npm ci`: that refuses a lock file in which
+ * optional packages for other platforms are missing, which is how npm writes it where it cannot see them.
+ */
 async function install() {
   return await run(npm, [
-    'ci',
-    '--include=dev',
-    '--include=optional',
-    '--no-audit',
-    '--no-fund',
-    '--loglevel=warn',
+    ...['install', '--no-save', '--include=dev', '--include=optional'],
+    ...['--no-audit', '--no-fund', '--loglevel=error'],
   ]);
 }
-
-/** The stamp is as old as the newest source that it was built from. */
-const stamp = join(root, 'dist/.built');
 
 function newestSource() {
   let newest = 0;
