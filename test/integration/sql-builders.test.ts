@@ -280,7 +280,7 @@ it('functions and operators have the signatures of the contract', async () => {
   const { rows } = await schema.admin.query<{ signature: string }>(
     `SELECT p.proname || '(' || pg_get_function_arguments(p.oid) || ')' || CASE WHEN p.proisstrict THEN ' STRICT' ELSE '' END
             AS signature
-     FROM pg_proc AS p WHERE p.pronamespace = 'df'::regnamespace ORDER BY 1`,
+     FROM pg_proc AS p WHERE p.pronamespace = 'df'::regnamespace ORDER BY 1 COLLATE "C"`,
   );
   expect(rows.map((row) => row.signature)).toMatchInlineSnapshot(`
     [
