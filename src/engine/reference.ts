@@ -27,29 +27,24 @@ export function rowsOf(value: Json): Json[] | null {
   return Array.isArray(rows) ? rows : null;
 }
 
-/** The whole result: first column of the first row, or the JSON itself. */
+/** The whole result as it is written into a text: first column of the first row, or the JSON itself. */
 export function wholeValue(name: string, result: NamedResult, nullSafe: boolean, mode: Mode): string {
   const value = tryParseJson(result.text);
-  if (value === undefined) return mode === 'sql' ? quoteLiteral(result.text) : result.text;
-  const rows = rowsOf(value);
-  if (rows === null) {
-    if (mode === 'sql') return quoteLiteral(result.text);
-    return typeof value === 'string' ? value : result.text;
-  }
-  const first = rows[0];
-  if (first === undefined) {
-    if (nullSafe) return 'NULL';
-    throw new SubstitutionError(`$${name} has no rows — query returned zero results`);
-  }
-  const column = firstColumn(first);
-  if (column === null) {
-    if (nullSafe) return 'NULL';
-    throw new SubstitutionError(`$${name} is NULL — first column of first row is NULL`);
-  }
-  return format(column, mode);
+  const rows = value === undefined ? null : rowsOf(value);
+  if (rows !== null) return formatNullable(firstOfRows(name, rows, nullSafe), mode);
+  if (mode === 'sql') return quoteLiteral(result.text);
+  return typeof value === 'string' ? value : result.text;
 }
 
-/** One column or field; undefined when it does not exist and the reference must stay as it is. */
+/** The whole result as a value: first column of the first row, the JSON itself, or text that is no JSON. */
+export function wholeJson(name: string, result: NamedResult, nullSafe: boolean): Json {
+  const value = tryParseJson(result.text);
+  if (value === undefined) return result.text;
+  const rows = rowsOf(value);
+  return rows === null ? value : firstOfRows(name, rows, nullSafe);
+}
+
+/** One column or field as it is written into a text; undefined when the reference must stay as it is. */
 export function columnValue(
   name: string,
   column: string,
@@ -57,13 +52,28 @@ export function columnValue(
   nullSafe: boolean,
   mode: Mode,
 ): string | undefined {
+  const found = columnJson(name, column, result, nullSafe, mode);
+  return found === undefined ? undefined : formatNullable(found, mode);
+}
+
+/**
+ * One column of the first row, or one field of an object; null only for a null-safe reference, undefined when it does
+ * not exist and the reference must stay as it is.
+ */
+export function columnJson(
+  name: string,
+  column: string,
+  result: NamedResult,
+  nullSafe: boolean,
+  mode: Mode,
+): Json | undefined {
   const value = tryParseJson(result.text);
   if (value === undefined) throw new SubstitutionError(`$${name}.${column}: result is not valid JSON`);
   const rows = rowsOf(value);
   let holder: Json;
   if (rows !== null) {
     if (rows.length === 0) {
-      if (nullSafe) return 'NULL';
+      if (nullSafe) return null;
       throw new SubstitutionError(`$${name} has no rows — query returned zero results`);
     }
     holder = rows[0] as Json;
@@ -81,11 +91,21 @@ export function columnValue(
       `$${name}.${column}: result has no field '${column}' (available: ${available})`,
     );
   }
-  if (found === null) {
-    if (nullSafe) return 'NULL';
-    throw new SubstitutionError(`$${name}.${column} is NULL`);
+  if (found === null && !nullSafe) throw new SubstitutionError(`$${name}.${column} is NULL`);
+  return found;
+}
+
+function firstOfRows(name: string, rows: readonly Json[], nullSafe: boolean): Json {
+  const first = rows[0];
+  if (first === undefined) {
+    if (nullSafe) return null;
+    throw new SubstitutionError(`$${name} has no rows — query returned zero results`);
   }
-  return format(found, mode);
+  const column = firstColumn(first);
+  if (column === null && !nullSafe) {
+    throw new SubstitutionError(`$${name} is NULL — first column of first row is NULL`);
+  }
+  return column;
 }
 
 /** The row set as an inline relation (SQL) or as a JSON array (raw). */
@@ -130,6 +150,11 @@ function firstColumn(row: Json): Json {
   if (!(row instanceof Map)) return row;
   for (const column of row.values()) return column;
   return null;
+}
+
+/** A null-safe miss is the bare word NULL, in either mode. */
+function formatNullable(value: Json, mode: Mode): string {
+  return value === null ? 'NULL' : format(value, mode);
 }
 
 function format(value: Json, mode: Mode): string {

@@ -2,7 +2,16 @@
  * Substitution in a node's text when it executes: first `{variable}`, then `$result` over the outcome. Source: df-api
  * §5; decision #12 (a variable is recognised wherever its name stands alone in braces, also inside JSON). Pure.
  */
-import { columnValue, type Mode, type Names, rowSet, wholeValue } from './reference.js';
+import type { Json } from './json.js';
+import {
+  columnJson,
+  columnValue,
+  type Mode,
+  type Names,
+  rowSet,
+  wholeJson,
+  wholeValue,
+} from './reference.js';
 
 /** What a node's text may refer to. */
 export interface Bindings {
@@ -15,8 +24,7 @@ export interface Bindings {
 const IDENTIFIER = /[A-Za-z_][A-Za-z0-9_]*/y;
 const VARIABLE = /\{([A-Za-z_][A-Za-z0-9_]*)\}/g;
 const WORD_CHARACTER = /[A-Za-z0-9_]/;
-const LONE_REFERENCE =
-  /^\s*(?:\$([A-Za-z_][A-Za-z0-9_]*)(?:\.([A-Za-z_][A-Za-z0-9_]*))?(\?)?|\{([A-Za-z_][A-Za-z0-9_]*)\})\s*$/;
+const LONE_REFERENCE = /^\s*\$([A-Za-z_][A-Za-z0-9_]*)(?:\.([A-Za-z_][A-Za-z0-9_]*))?(\?)?\s*$/;
 
 /**
  * Replaces variables and results in a text.
@@ -28,21 +36,20 @@ export function substitute(template: string, bindings: Bindings, mode: Mode): st
 }
 
 /**
- * The value of a text that is nothing but one reference, for a condition (decision #10); undefined when the text is
- * more than that, or when the name is not bound.
+ * The value of a text that is nothing but one reference to a result, for a condition (decision #10); undefined when the
+ * text is more than that, or when the name is not bound. A lone `{variable}` is none: variables may hold whole statements.
  * @throws SubstitutionError as `substitute`.
  */
-export function loneReference(text: string, bindings: Bindings): string | undefined {
+export function loneReference(text: string, bindings: Bindings): Json | undefined {
   const found = LONE_REFERENCE.exec(text);
   if (found === null) return undefined;
-  const [, name, column, question, variable] = found;
-  if (variable !== undefined) return variableValue(variable, bindings);
+  const [, name, column, question] = found;
   const result = bindings.names.get(name as string);
   if (result === undefined) return undefined;
   const nullSafe = question !== undefined;
   return column === undefined
-    ? wholeValue(name as string, result, nullSafe, 'raw')
-    : columnValue(name as string, column, result, nullSafe, 'raw');
+    ? wholeJson(name as string, result, nullSafe)
+    : columnJson(name as string, column, result, nullSafe, 'raw');
 }
 
 function replaceVariables(template: string, bindings: Bindings): string {

@@ -1,0 +1,69 @@
+import type { ChildProcess } from 'node:child_process';
+import pino from 'pino';
+import { loadConfig } from '../../src/config/load.js';
+import type { SettingName } from '../../src/config/settings.js';
+import { serve } from '../../src/serve.js';
+import type { TestDatabase, TestRole } from './postgres.js';
+import { program } from './program.js';
+
+export interface ProxyOptions {
+  readonly database: TestDatabase;
+  /** As for --set: texts by name. */
+  readonly settings?: Partial<Record<SettingName, string>>;
+}
+
+export interface TestProxy {
+  readonly port: number;
+  /** postgresql:// to the test database through the proxy. */
+  url(role: TestRole): string;
+  /** Lines of the log, as JSON. Empty for a process of its own. */
+  readonly logLines: readonly string[];
+  stop(): Promise<void>;
+}
+
+/** The whole proxy in this process: schema, executor, listener. */
+export async function startProxy({ database, settings = {} }: ProxyOptions): Promise<TestProxy> {
+  const logLines: string[] = [];
+  const config = loadConfig({
+    sets: Object.entries(settings).map(([name, value]) => `${name}=${value}`),
+    flags: { listen: '127.0.0.1:0', upstream: database.adminUrl },
+  });
+  const log = pino({ level: 'debug' }, { write: (line: string) => void logLines.push(line) });
+  const running = await serve(config, log);
+  return {
+    port: running.port,
+    url: (role) => through(running.port, database, role),
+    logLines,
+    stop: () => running.stop(),
+  };
+}
+
+export interface SpawnedProxy extends TestProxy {
+  readonly pid: number;
+  readonly child: ChildProcess;
+}
+
+/** The built program as a process of its own. `stop` ends it with SIGTERM and waits. */
+export async function spawnProxy({ database, settings = {} }: ProxyOptions): Promise<SpawnedProxy> {
+  const sets = Object.entries(settings).flatMap(([name, value]) => ['--set', `${name}=${value}`]);
+  const running = program(['serve', '--listen', '127.0.0.1:0', '--upstream', database.adminUrl, ...sets]);
+  const ready = await running.line(/listening on 127\.0\.0\.1:(\d+)/);
+  const port = Number(ready[1]);
+  return {
+    port,
+    pid: running.child.pid!,
+    child: running.child,
+    url: (role) => through(port, database, role),
+    logLines: [],
+    stop: async () => {
+      running.child.kill('SIGTERM');
+      await running.ended;
+    },
+  };
+}
+
+function through(port: number, database: TestDatabase, role: TestRole): string {
+  const user = encodeURIComponent(role.name);
+  const password = encodeURIComponent(role.password);
+  return `postgresql://${user}:${password}@127.0.0.1:${port}/${encodeURIComponent(database.name)}`;
+}
