@@ -66,6 +66,8 @@ export class Lexer {
   backslash = false;
   /** The text ended inside a literal, a quoted name or a comment. */
   broken = false;
+  /** How deep comments were nested in the text so far, if they were. */
+  deepestComment = 0;
   private readonly escapesInPlain: boolean;
 
   /** standardConformingStrings: the session's setting; off means that '…' knows backslash escapes. */
@@ -123,13 +125,29 @@ export class Lexer {
       if (i + 1 >= length) return i;
       if (text[i] === MINUS && text[i + 1] === MINUS) i = endOfLine(text, i + 2);
       else if (text[i] === SLASH && text[i + 1] === STAR) {
-        i = endOfComment(text, i + 2);
+        i = this.endOfComment(i + 2);
         if (i < 0) {
           this.broken = true;
           return length;
         }
       } else return i;
     }
+  }
+
+  /** i stands after the opening of a comment; returns the offset after its end, or -1. Comments nest. */
+  private endOfComment(i: number): number {
+    const { text } = this;
+    let depth = 1;
+    for (; i + 1 < text.length; i++) {
+      if (text[i] === STAR && text[i + 1] === SLASH) {
+        i++;
+        if (--depth === 0) return i + 1;
+      } else if (text[i] === SLASH && text[i + 1] === STAR) {
+        i++;
+        if (++depth > this.deepestComment) this.deepestComment = depth;
+      }
+    }
+    return -1;
   }
 
   private word(i: number, c: number): number {
@@ -261,21 +279,6 @@ export class Lexer {
 function endOfLine(text: Buffer, i: number): number {
   while (i < text.length && text[i] !== NEWLINE && text[i] !== RETURN) i++;
   return i;
-}
-
-/** i stands after the opening of a comment; returns the offset after its end, or -1. Comments nest. */
-function endOfComment(text: Buffer, i: number): number {
-  let depth = 1;
-  for (; i + 1 < text.length; i++) {
-    if (text[i] === STAR && text[i + 1] === SLASH) {
-      i++;
-      if (--depth === 0) return i + 1;
-    } else if (text[i] === SLASH && text[i + 1] === STAR) {
-      i++;
-      depth++;
-    }
-  }
-  return -1;
 }
 
 /** After a closing quote: the offset behind the quote that opens the next part of the literal, or -1. */

@@ -22,6 +22,9 @@ import { as, stringOf, type Tree, walk } from './tree.js';
 /** Not a schema that anybody has. */
 const MARK = '__pg_durable_proxy_mark_';
 
+/** Of the statements with bodies in one body no more than this are read: each is looked up in the whole of it. */
+const MAX_NESTED = 32;
+
 /** parseMode values of PLpgSQL_expr (parser.h). */
 const STATEMENT = 0;
 const FIRST_ASSIGNMENT = 3;
@@ -59,7 +62,7 @@ export function plpgsqlOperators(
       const mark = stringOf((fields.name as unknown[])[0])!;
       found.add(Number(mark.slice(MARK.length)));
     }
-    if (!statements || !mayNest) return;
+    if (!statements || !mayNest || result.nested.length >= MAX_NESTED) return;
     for (const raw of tree.stmts as Tree[]) {
       if (as(raw.stmt, 'DoStmt') ?? as(raw.stmt, 'CreateFunctionStmt')) {
         result.nested.push({ statement: raw.stmt, text });

@@ -14,8 +14,15 @@ export const MENTIONS_DF = 2;
 
 /** Up to this size one loop over the bytes is faster than a native search per needle. */
 const SMALL = 2048;
-/** In large texts, no more hits than this are looked at one by one; beyond it the answer is yes. */
-const MAX_HITS = 1024;
+/**
+ * Above this size only single bytes are searched for: the native search for a longer needle takes ten times as
+ * long on text made of the needle's first byte, and 16 MB of that would stop every session for a while. Such a
+ * text is taken to name df; whether it calls its functions is seen from the dots.
+ */
+const HUGE = 256 * 1024;
+/** In large texts, no more hits of one needle than this are looked at one by one; beyond it the answer is yes. */
+const MAX_HITS = 4096;
+const MAX_DOTS = 50_000;
 
 const TILDE = 0x7e;
 const EQUALS = 0x3d;
@@ -116,36 +123,52 @@ function verdict(operators: number, mentions: number): number {
 }
 
 const CERTAIN = ['~>', '|=>', '?>', '!>'];
+const NAMES = ['U&"', 'u&"', 'pg_dura', 'PG_DURA', 'Pg_Dura', 'Pg_dura'];
 const DF = ['df', 'DF', 'Df', 'dF'];
-const OTHER_NAMES = ['U&"', 'u&"', 'pg_dura', 'PG_DURA', 'Pg_Dura', 'Pg_dura'];
 
 function scanLarge(text: Buffer): number {
   const end = text.length;
-  let mentions = 0;
-  for (const needle of OTHER_NAMES) if (text.includes(needle, 0, 'latin1')) mentions = MENTIONS_DF;
-  for (const needle of DF) {
-    if (mentions !== 0) break;
-    let hits = 0;
-    for (let i = text.indexOf(needle, 0, 'latin1'); i >= 0; i = text.indexOf(needle, i + 2, 'latin1')) {
-      if (++hits > MAX_HITS || namesDf(text, i, 0, end)) {
-        mentions = MENTIONS_DF;
-        break;
-      }
-    }
+  const huge = end > HUGE;
+  const mentions = huge || mentionsDf(text) ? MENTIONS_DF : 0;
+  if (!huge && CERTAIN.some((needle) => text.includes(needle, 0, 'latin1'))) return mentions | OPERATORS;
+  let weak = false;
+  const weigh = (found: number): boolean => {
+    if (found === WEAK) weak = true;
+    return found === YES;
+  };
+  if (
+    atEach(text, huge ? '>' : '@>', MAX_HITS, (i) => weigh(atGreater(text, huge ? i : i + 1, 0, end))) ||
+    atEach(text, '&', MAX_HITS, (i) => weigh(atAmpOrPipe(text, i, 0, end))) ||
+    atEach(text, '|', MAX_HITS, (i) => weigh(atAmpOrPipe(text, i, 0, end)))
+  ) {
+    return mentions | OPERATORS;
   }
-  for (const needle of CERTAIN) if (text.includes(needle, 0, 'latin1')) return mentions | OPERATORS;
-  let operators = NO;
-  for (const needle of ['@>', '&', '|']) {
-    let hits = 0;
-    const at = needle.length - 1;
-    for (let i = text.indexOf(needle, 0, 'latin1'); i >= 0; i = text.indexOf(needle, i + 1, 'latin1')) {
-      const found = at === 1 ? atGreater(text, i + 1, 0, end) : atAmpOrPipe(text, i, 0, end);
-      if (found > operators) operators = found;
-      if (operators === YES || (operators === WEAK && mentions !== 0)) return mentions | OPERATORS;
-      if (++hits > MAX_HITS) return mentions | OPERATORS;
-    }
+  const ofDf = huge ? weak && atEach(text, '.', MAX_DOTS, (i) => namesDfBefore(text, i)) : mentions !== 0;
+  return weak && ofDf ? mentions | OPERATORS : mentions;
+}
+
+function mentionsDf(text: Buffer): boolean {
+  if (NAMES.some((needle) => text.includes(needle, 0, 'latin1'))) return true;
+  return DF.some((needle) => atEach(text, needle, MAX_HITS, (i) => namesDf(text, i, 0, text.length)));
+}
+
+/** Dot at i: what stands before it is df, or something that may hide it (a quoted name, a comment). */
+function namesDfBefore(text: Buffer, i: number): boolean {
+  let p = i - 1;
+  while (p >= 0 && BLANK[text[p]!] === 1) p--;
+  if (p < 1) return false;
+  if (text[p] === DOUBLE_QUOTE || text[p] === SLASH) return true;
+  return (text[p]! | 0x20) === 0x66 && (text[p - 1]! | 0x20) === 0x64;
+}
+
+/** True if `holds` is true at one of the places of the needle, or there are more than `limit` of them. */
+function atEach(text: Buffer, needle: string, limit: number, holds: (i: number) => boolean): boolean {
+  const what = needle.length === 1 ? needle.charCodeAt(0) : needle;
+  let hits = 0;
+  for (let i = text.indexOf(what, 0, 'latin1'); i >= 0; i = text.indexOf(what, i + 1, 'latin1')) {
+    if (++hits > limit || holds(i)) return true;
   }
-  return verdict(operators, mentions);
+  return false;
 }
 
 /** `>` at i: the end of `~>`, `|=>`, `?>`, `!>` (ours), or of `@>` (ours where it stands as a prefix). */

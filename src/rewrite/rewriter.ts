@@ -47,7 +47,7 @@ export interface RewriterOptions {
   largeStatementTokens?: number;
   /** Statements of more bytes than this pass unread; default 16 MiB. */
   maxBytes?: number;
-  /** How long the worker thread may take for one statement, in ms; after that it passes unread; default 10 s. */
+  /** How long the worker thread may take for one statement, in ms; after that it passes unread; default 5 s. */
   largeTimeoutMs?: number;
 }
 
@@ -66,7 +66,7 @@ export async function createRewriter(options: RewriterOptions = {}): Promise<Sta
     largeStatementBytes = 64 * 1024,
     largeStatementTokens = 1000,
     maxBytes = 16 * 1024 * 1024,
-    largeTimeoutMs = 10_000,
+    largeTimeoutMs = 5000,
   } = options;
   const parser = new Parser();
   await parser.load();

@@ -22,6 +22,8 @@ const BEFORE_OPERAND = new Set(
 );
 const BODY_WORDS = new Set(['do', 'function', 'procedure']);
 const BYTES_PER_TOKEN = 4;
+/** The grammar's scanner takes quadratic time for nested comments; nobody writes such ones. */
+const MAX_COMMENT_DEPTH = 100;
 
 /** `text` is UTF-8 that is read with standard_conforming_strings on. */
 export function survey(text: Buffer): Survey {
@@ -70,5 +72,6 @@ export function survey(text: Buffer): Survey {
     }
   }
   // Text that ends inside a literal does not parse either.
-  return { worthParsing: worthParsing && !lexer.broken, tokens };
+  if (lexer.broken || lexer.deepestComment > MAX_COMMENT_DEPTH) worthParsing = false;
+  return { worthParsing, tokens };
 }
