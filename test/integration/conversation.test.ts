@@ -19,6 +19,7 @@ import {
 } from '../support/frontend.js';
 import { asSuperuser, createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { RawClient } from '../support/raw-client.js';
+import { until } from '../support/wait.js';
 
 let db: TestDatabase;
 const seed = process.env.FC_SEED === undefined ? Date.now() : Number(process.env.FC_SEED);
@@ -146,13 +147,14 @@ test('every error of a random pipeline belongs to the message that caused it, an
       names.forEach((name, i) => {
         for (const [bytes, tag] of pieces[name]!(i)) send(bytes, tag);
       });
-      // Whatever state that left: a Sync, and a query that answers.
+      // Whatever state that left: a Sync, and a query that answers. The one before it takes the error XX000 that the
+      // server gives to the first query after an Execute, a Query and a Sync.
       send(sync, 1000);
+      send(query(''), 1000);
       send(query("SELECT 'the end'"), 1001);
       client.forget();
       client.send(...sent);
       const theEnd = () => client.messages.some((each) => each.type === 'D' && each.body.includes('the end'));
-      const { until } = await import('../support/wait.js');
       await until(() => (theEnd() && client.messages.at(-1)!.type === 'Z') || client.closed, {
         what: `the end of ${names.join(' ')}, got ${client.types()}`,
         everyMs: 1,
