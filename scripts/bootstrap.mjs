@@ -36,6 +36,18 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   });
 }
 
+// npm that is killed takes its shell with it and leaves us: then nobody wants what we run any more.
+if (process.env.npm_lifecycle_event !== undefined && process.platform !== 'win32') {
+  const parent = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch);
+    interrupted = 'SIGTERM';
+    child?.kill('SIGTERM');
+  }, 500);
+  watch.unref();
+}
+
 const [command, ...rest] = process.argv.slice(2);
 if (command === 'start') await start(rest);
 else if (command === 'test') await test(rest);
