@@ -113,6 +113,9 @@ describe('the cost of the scan', () => {
       'dddd',
       '@>@>',
       '||||',
+      'a|b.c',
+      '????',
+      '<b>x</b>',
     ]) {
       const spent = cost(text.repeat(1_000_000 / text.length), 5);
       console.log(`scan of 1 MB of ${JSON.stringify(text)}: ${(spent / 1000).toFixed(2)} ms`);
