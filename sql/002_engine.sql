@@ -125,6 +125,13 @@ DECLARE
     v_instances json;
     v_next      timestamptz;
 BEGIN
+    -- An executor that was declared dead (it was stopped, and now goes on) must not take anything under its old id:
+    -- nobody would ever free it. The lock keeps it from being declared dead until this claim is visible.
+    PERFORM FROM _df.executors AS e WHERE e.id = p_owner FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RETURN json_build_object('alive', false, 'instances', '[]'::json, 'next', NULL);
+    END IF;
+
     IF cardinality(p_tokens) > 0 THEN
         WITH due AS MATERIALIZED (
             SELECT i.id, i.wake_at
@@ -173,12 +180,12 @@ BEGIN
     END IF;
 
     SELECT i.wake_at INTO v_next FROM _df.instances AS i WHERE i.wake_at IS NOT NULL ORDER BY i.wake_at LIMIT 1;
-    RETURN json_build_object('instances', coalesce(v_instances, '[]'::json),
+    RETURN json_build_object('alive', true, 'instances', coalesce(v_instances, '[]'::json),
                              'next', extract(epoch FROM v_next - v_now)::float8);
 END
 $$;
 COMMENT ON FUNCTION _df.claim(uuid, uuid[]) IS
-    'Leases up to cardinality(p_tokens) due instances to an executor and returns all that is needed to run them; next: seconds until the earliest instance left becomes due. Owner only.';
+    'Leases up to cardinality(p_tokens) due instances to an executor and returns all that is needed to run them; alive: false if the executor had been declared dead, then nothing is leased; next: seconds until the earliest instance left becomes due. Owner only.';
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Checkpoint
@@ -190,6 +197,7 @@ COMMENT ON FUNCTION _df.claim(uuid, uuid[]) IS
 --   l     a loop begins its next iteration: journal only
 --   w     a race is decided: journal only
 --   r     the node is running
+--   s     the instance shows as running; written with the first thing that is written anyway
 -- A NULL value with c or C means: the same value as the entry before. p_detail belongs to the only leaf among them
 -- that is a step: for f a JSON object that is added to status_details, for c the columns of its empty result.
 -- p_end: NULL the lease goes on; completed, failed; parked: give the lease back, wake in p_wake seconds (NULL: not by
@@ -210,12 +218,10 @@ CREATE FUNCTION _df.record(
     p_events     bigint
 ) RETURNS oid
     LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off  -- plans are made while the tables are small, and kept
-    SET jit = off
+    -- search_path and planner settings are the callers' (_df.checkpoint, _df.apply): setting them twice costs
 AS $$
 DECLARE
-    v_now    timestamptz := _df.now();
+    v_now    timestamptz := clock_timestamp() + (SELECT c.shift FROM _df.clock AS c);  -- _df.now() without the call
     v_ends   boolean := coalesce(p_end IN ('completed', 'failed'), false);
     v_token  uuid;
     v_cancel xid8;
@@ -259,6 +265,10 @@ BEGIN
                 status_details = jsonb_build_object('execution_id', p_stamps[n])
                                  || CASE WHEN v_kind = 'f' THEN coalesce(p_detail::jsonb, '{}') ELSE '{}' END
             WHERE k.instance_id = p_instance AND k.id = p_nodes[n];
+        ELSIF v_kind = 's' THEN
+            UPDATE df.instances AS u
+            SET status = 'running', updated_at = v_now
+            WHERE u.id = p_instance AND u.status = 'pending';
         ELSIF v_kind IN ('r', 't') THEN
             -- a note that a node runs may come after its end: then the end stands
             UPDATE df.nodes AS k
@@ -268,7 +278,16 @@ BEGIN
               AND NOT (k.status IN ('completed', 'failed')
                        AND k.status_details ->> 'execution_id' = p_stamps[n]);
         END IF;
-        IF v_kind IN ('c', 'f', 't', 'l', 'w') AND NOT v_ends THEN
+        IF v_ends THEN
+            -- the journal goes, but what it has must not have been done a second time
+            IF v_kind IN ('c', 'f', 'w') AND EXISTS (
+                SELECT FROM _df.journal AS j
+                WHERE j.instance_id = p_instance AND j.node_id = p_nodes[n] AND j.stamp = p_stamps[n]
+                  AND j.kind IN ('c', 'f', 'w'))
+            THEN
+                RAISE EXCEPTION 'node % of instance % is done already', p_nodes[n], p_instance USING ERRCODE = 'DF004';
+            END IF;
+        ELSIF v_kind IN ('c', 'f', 't', 'l', 'w') THEN
             v_due := v_now + p_dues[n] * interval '1 second';
             INSERT INTO _df.journal AS j (instance_id, node_id, stamp, kind, value, columns, due)
             VALUES (p_instance, p_nodes[n], p_stamps[n], v_kind::"char", v_value,
@@ -276,9 +295,9 @@ BEGIN
             ON CONFLICT ON CONSTRAINT journal_pkey DO UPDATE
             SET stamp = excluded.stamp, kind = excluded.kind, value = excluded.value, columns = excluded.columns,
                 due = excluded.due
-            WHERE NOT (j.stamp = excluded.stamp AND j.kind IN ('c', 'f'));
+            WHERE NOT (j.stamp = excluded.stamp AND j.kind IN ('c', 'f', 'w'));
             IF NOT FOUND THEN
-                -- an attempt of the same executor whose COMMIT it had given up for lost
+                -- an attempt of the same executor whose COMMIT it had given up for lost, or never heard of
                 RAISE EXCEPTION 'node % of instance % is done already', p_nodes[n], p_instance USING ERRCODE = 'DF004';
             END IF;
         END IF;
@@ -315,13 +334,6 @@ BEGIN
             events = coalesce(p_events, i.events)
         WHERE i.id = p_instance;
     END IF;
-
-    -- the instance shows as running once anything of it does: written with what is written anyway
-    IF NOT v_ends AND p_end IS DISTINCT FROM 'waiting' AND p_kinds <> '' THEN
-        UPDATE df.instances AS u
-        SET status = 'running', updated_at = v_now
-        WHERE u.id = p_instance AND u.status = 'pending';
-    END IF;
     RETURN v_role;
 END
 $$;
@@ -345,6 +357,8 @@ CREATE FUNCTION _df.checkpoint(
 ) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off
+    SET jit = off
 AS $$
 DECLARE
     v_role oid;
@@ -363,6 +377,8 @@ COMMENT ON FUNCTION _df.checkpoint(text, uuid, text[], text[], text, text[], flo
 CREATE FUNCTION _df.apply(p_checkpoints json) RETURNS text[]
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off
+    SET jit = off
 AS $$
 DECLARE
     v_one  record;
@@ -399,8 +415,10 @@ AS $$
 DECLARE
     v_now   timestamptz := _df.now();
     v_alive boolean;
-    v_taken bigint;
+    v_dead  uuid[];
+    v_taken bigint := 0;
     v_lost  text[];
+    v_stray json;
 BEGIN
     UPDATE _df.executors AS e
     SET lease_until = v_now + p_lease * interval '1 second'
@@ -411,14 +429,15 @@ BEGIN
         DELETE FROM _df.executors AS e
         WHERE e.id IN (SELECT x.id FROM _df.executors AS x WHERE x.lease_until < v_now FOR UPDATE SKIP LOCKED)
         RETURNING e.id
-    ), freed AS (
+    )
+    SELECT array_agg(d.id) INTO v_dead FROM dead AS d;
+    IF v_dead IS NOT NULL THEN
+        -- a statement of its own: it must see what the dead one claimed while its row was waited for
         UPDATE _df.instances AS i
         SET owner = NULL, token = NULL, wake_at = v_now
-        FROM dead AS d
-        WHERE i.owner = d.id AND i.finished_at IS NULL
-        RETURNING i.id
-    )
-    SELECT count(*) INTO v_taken FROM freed;
+        WHERE i.owner = ANY (v_dead) AND i.finished_at IS NULL;
+        GET DIAGNOSTICS v_taken = ROW_COUNT;
+    END IF;
 
     UPDATE df._worker_epoch AS w SET last_seen_at = clock_timestamp();
     IF NOT FOUND THEN
@@ -432,11 +451,16 @@ BEGIN
     WHERE NOT EXISTS (SELECT FROM _df.instances AS i
                       WHERE i.id = h.id AND i.token = h.token AND i.finished_at IS NULL);
 
-    RETURN json_build_object('alive', v_alive, 'taken', v_taken, 'lost', coalesce(to_json(v_lost), '[]'::json));
+    SELECT json_agg(json_build_object('id', i.id, 'token', i.token)) INTO v_stray
+    FROM _df.instances AS i
+    WHERE i.owner = p_owner AND i.finished_at IS NULL AND NOT i.token = ANY (p_tokens);
+
+    RETURN json_build_object('alive', v_alive, 'taken', v_taken, 'lost', coalesce(to_json(v_lost), '[]'::json),
+                             'stray', coalesce(v_stray, '[]'::json));
 END
 $$;
 COMMENT ON FUNCTION _df.heartbeat(uuid, float8, text[], uuid[]) IS
-    'Extends the lease of an executor by p_lease seconds (alive: false if it had been declared dead), frees what dead executors held, and names those of the given instances that are no longer held under their token. Owner only.';
+    'Extends the lease of an executor by p_lease seconds (alive: false if it had been declared dead), frees what dead executors held, names those of the given instances that are no longer held under their token (lost), and those that are held but not given (stray: the answer to their claim was lost, say). Owner only.';
 
 CREATE FUNCTION _df.enlist(p_owner uuid, p_lease float8) RETURNS void
     LANGUAGE plpgsql
@@ -456,10 +480,11 @@ CREATE FUNCTION _df.resign(p_owner uuid) RETURNS void
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    -- in this order: a claim that is still under way holds the row, and what it takes is then seen
+    DELETE FROM _df.executors AS e WHERE e.id = p_owner;
     UPDATE _df.instances AS i
     SET owner = NULL, token = NULL, wake_at = _df.now()
     WHERE i.owner = p_owner AND i.finished_at IS NULL;
-    DELETE FROM _df.executors AS e WHERE e.id = p_owner;
 END
 $$;
 COMMENT ON FUNCTION _df.resign(uuid) IS

@@ -1,5 +1,6 @@
 /** What every walk of an executor has in common. */
 import type { Logger } from 'pino';
+import type { Credential } from '../upstream/credentials.js';
 import type { SessionPool } from '../upstream/pool.js';
 import type { Outbox } from './outbox.js';
 
@@ -21,6 +22,10 @@ export interface EngineContext {
   readonly log: Logger;
   /** Whether the role exists and may log in, by the catalogue. */
   canLogIn(role: string): Promise<boolean>;
+  /** What the role would log in with now: another object after each capture. */
+  credential(role: string): Credential | undefined;
+  /** Makes the instances due that wait for the role's credential. */
+  resume(role: string): void;
   /** Whether due instances wait in the database for a slot. */
   backlog(): boolean;
 }

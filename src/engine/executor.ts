@@ -5,6 +5,8 @@
  * has an owner id in `_df.executors`; when a heartbeat finds that it was declared dead, it drops everything that it
  * holds (others have it, under new tokens) and enlists under a new id.
  *
+ * What the database says it holds and it does not know of (the answer to a claim was lost, say) it gives back.
+ *
  * Claims: at most one is under way. One is made when something may have become due (wake(), the poll, the next timer
  * in the database, an instance that has ended while more were due) and there is room: as many instances as there are
  * slots, and some more so that a slot that becomes free has work at once.
@@ -46,6 +48,8 @@ export class Executor {
   #owner = randomUUID();
   #state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
   #claiming: Promise<void> | null = null;
+  /** Tokens of the claim under way. */
+  #offered: ReadonlySet<string> = new Set();
   #again = false;
   #more = false;
   #timer: NodeJS.Timeout | null = null;
@@ -63,6 +67,8 @@ export class Executor {
       settings: options.settings,
       log: options.log,
       canLogIn: (role) => canLogIn(options.database, role),
+      credential: (role) => options.credentials.get(role),
+      resume: (role) => this.#resume(role),
       backlog: () => this.#more,
     };
     options.credentials.onCapture((role) => this.#resume(role));
@@ -148,12 +154,20 @@ export class Executor {
     if (this.#timer !== null) clearTimeout(this.#timer);
     const { database, log, pollMs } = this.#options;
     const tokens = Array.from({ length: this.#room() }, newToken);
+    this.#offered = new Set(tokens);
     let answer: Claim;
     try {
       answer = await claim(database, this.#owner, tokens);
     } catch (error) {
+      this.#offered = new Set(); // what it took all the same, the next heartbeat finds
       log.warn({ code: (error as { code?: string }).code, err: error }, 'claiming failed');
       this.#claimIn(pollMs);
+      return;
+    }
+    if (!answer.alive) {
+      this.#offered = new Set();
+      this.#claimIn(pollMs);
+      this.#startBeat();
       return;
     }
     this.#more = answer.instances.length === tokens.length;
@@ -162,6 +176,7 @@ export class Executor {
       this.#held.set(claimed.id, instance);
       void instance.run().then(() => this.#ended(claimed.id, instance));
     }
+    this.#offered = new Set();
     const next = answer.next === null ? pollMs : Math.max(answer.next * 1000, this.#more ? pollMs : 1);
     this.#claimIn(Math.min(pollMs, next));
   }
@@ -205,6 +220,16 @@ export class Executor {
       const instance = this.#held.get(id);
       if (instance?.claimed.token === token && beat.lost.includes(id)) instance.lose();
     }
+    for (const { id, token } of beat.stray) {
+      if (this.#offered.has(token) || this.#held.get(id)?.claimed.token === token) continue;
+      log.warn({ instance: id }, 'held without knowing it: given back');
+      const end = { kind: 'parked', wake: 0 } as const;
+      const write = { instance: id, token, entries: [], end, generation: null, events: null };
+      this.#outbox.send(write).then(
+        () => this.wake(),
+        () => {},
+      );
+    }
     if (beat.taken > 0) {
       log.info({ instances: beat.taken }, 'taken over from a proxy whose lease had expired');
       this.wake();
@@ -212,7 +237,7 @@ export class Executor {
   }
 
   #resume(role: string): void {
-    if (this.#state !== 'running') return;
+    if (this.#state === 'stopping' || this.#state === 'stopped') return;
     resumeRole(this.#options.database, role).then(
       (count) => count > 0 && this.wake(),
       () => {}, // they wake by themselves, later

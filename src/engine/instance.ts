@@ -11,7 +11,7 @@ import { Journal } from './journal.js';
 import { type Done, type Failed, failed } from './outcome.js';
 import { Scope } from './scope.js';
 import { Stopped } from './strand.js';
-import { type Halt, Walk } from './walk.js';
+import { type Halt, SHOWN, Walk } from './walk.js';
 
 const OUTSIDE_LOOP = 'df.break() was called outside of a loop. df.break() may only be used inside df.loop().';
 
@@ -65,7 +65,7 @@ export class Instance {
   markOverdue(milliseconds: number): void {
     const entries = this.#walk?.overdueMarks(milliseconds) ?? [];
     if (entries.length === 0) return;
-    this.#context.outbox.send({ ...this.#checkpoint(null), entries }).then(
+    this.#context.outbox.send({ ...this.#checkpoint(null), entries: [SHOWN, ...entries] }).then(
       (lost) => lost && this.lose(),
       () => {},
     );

@@ -41,7 +41,7 @@ export class Journal {
   /** Entries whose commit is certain. */
   confirm(entries: readonly Entry[]): void {
     for (const { node, stamp, kind, value, due, detail } of entries) {
-      if (kind === 'C' || kind === 'F' || kind === 'r') continue;
+      if (kind === 'C' || kind === 'F' || kind === 'r' || kind === 's') continue;
       const columns = kind === 'c' ? (detail ?? null) : null;
       this.#records.set(node, { stamp, kind, value, columns, dueAt: dueAt(due) });
     }

@@ -31,7 +31,22 @@ export type StepResult =
 const BEGIN: Command = { sql: 'BEGIN' };
 const COMMIT: Command = { sql: 'COMMIT' };
 const ROLLBACK: Command = { sql: 'ROLLBACK' };
-const RESET: Command = { sql: 'DISCARD ALL' };
+/**
+ * What DISCARD ALL does, but for forgetting plans: those are not a thing that a step could see of another, and making
+ * the checkpoint's anew costs as much as the rest of a step. In a transaction of its own, so that no rollback undoes it.
+ */
+const RESET: readonly Command[] = [
+  'BEGIN',
+  'CLOSE ALL',
+  'SET SESSION AUTHORIZATION DEFAULT',
+  'RESET ALL',
+  'DEALLOCATE ALL',
+  'UNLISTEN *',
+  'SELECT pg_catalog.pg_advisory_unlock_all()',
+  'DISCARD TEMP',
+  'DISCARD SEQUENCES',
+  'COMMIT',
+].map((sql) => ({ sql }));
 
 /** Statements that refuse a transaction block, and procedures that end one: run without, at-least-once. */
 const NEEDS_NO_TRANSACTION = new Set(['25001', '2D000']);
@@ -183,7 +198,7 @@ export class Strand {
     const lead: Command[] = [];
     if (this.#failed) lead.push(ROLLBACK);
     if (this.#open) lead.push(checkpointCommand(this.#walk.checkpoint(this, null)), COMMIT);
-    if (session.dirty) lead.push(RESET);
+    if (session.dirty) lead.push(...RESET);
     return lead;
   }
 
@@ -238,7 +253,7 @@ export class Strand {
 
   /** Statements that cannot be in a transaction: each by itself, their checkpoint afterwards. */
   async #executeAlone(session: Session, statements: readonly string[]): Promise<StepResult> {
-    const before = await this.#fly(session, this.#failed ? [ROLLBACK, RESET] : [RESET], -1);
+    const before = await this.#fly(session, this.#failed ? [ROLLBACK, ...RESET] : RESET, -1);
     if (before.kind !== 'flight') return before;
     let last: CommandResult | undefined;
     this.stepSince = performance.now();

@@ -41,6 +41,8 @@ export type Halt =
   /** The connection was lost; the database knows what was committed: release, and load again. */
   | { readonly retryIn: number; readonly counts: boolean };
 
+/** The instance shows as running: said once per claim, with what is written first. */
+export const SHOWN: Entry = { node: '', stamp: '', kind: 's', value: null, due: null };
 /** A timer that ends within this time is waited for in memory. */
 const HOLD_MS = 50;
 /** A strand that has had its session for this long gives way to others that wait. */
@@ -219,7 +221,9 @@ export class Walk {
   checkpoint(strand: Strand, end: End | null): Checkpoint {
     const { id, token } = this.instance;
     const events = this.instance.events + this.made;
-    return { instance: id, token, entries: [...strand.pending], end, generation: strand.generation, events };
+    const entries = [...strand.pending];
+    if (!this.progressed && entries.length > 0 && (end === null || end.kind === 'parked')) entries.unshift(SHOWN);
+    return { instance: id, token, entries, end, generation: strand.generation, events };
   }
 
   confirm(entries: readonly Entry[]): void {
@@ -240,6 +244,7 @@ export class Walk {
     const role = this.instance.role as string;
     const database = this.instance.database ?? settings.controlDatabase;
     const first = !this.progressed && this.#strands.size === 1;
+    const credential = this.context.credential(role);
     const patience = first ? Math.min(QUANTUM_MS, settings.acquireTimeoutMs) : settings.acquireTimeoutMs;
     try {
       const session = await pool.acquire(role, database, patience);
@@ -276,6 +281,8 @@ export class Walk {
             entries: [],
             end: { kind: 'waiting', why, wake: CREDENTIAL_WAIT_S },
           });
+          // a login since then has found nothing waiting
+          if (this.context.credential(role) !== credential) this.context.resume(role);
           return this.haltHere('released');
         }
       }

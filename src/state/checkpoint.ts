@@ -4,9 +4,10 @@ import { type Command, floatArray, textArray } from '../upstream/command.js';
 
 /**
  * What happened to a node. c completed, f failed (leaves, journaled); C, F the same of composites and of leaves whose
- * end follows from the journal; t a timer begins; l a loop's next iteration; w a race is decided; r it runs.
+ * end follows from the journal; t a timer begins; l a loop's next iteration; w a race is decided; r it runs; s the
+ * instance shows as running.
  */
-export type EntryKind = 'c' | 'C' | 'f' | 'F' | 't' | 'l' | 'w' | 'r';
+export type EntryKind = 'c' | 'C' | 'f' | 'F' | 't' | 'l' | 'w' | 'r' | 's';
 
 export interface Entry {
   readonly node: string;
@@ -38,8 +39,8 @@ export interface Checkpoint {
   readonly end: End | null;
   /** The root loop's new execution number, when it has advanced. */
   readonly generation: number | null;
-  /** Things that have happened in this execution, for df.instance_executions. */
-  readonly events: number;
+  /** Things that have happened in this execution, for df.instance_executions; null: as it was. */
+  readonly events: number | null;
 }
 
 /** SQLSTATEs of `_df.record` and `_df.checkpoint`. */
@@ -68,7 +69,7 @@ export function checkpointCommand(checkpoint: Checkpoint): Command {
       columns.output,
       columns.wake === null ? null : String(columns.wake),
       checkpoint.generation === null ? null : String(checkpoint.generation),
-      String(checkpoint.events),
+      checkpoint.events === null ? null : String(checkpoint.events),
     ],
   };
 }

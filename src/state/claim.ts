@@ -45,6 +45,8 @@ export interface ClaimedInstance {
 }
 
 export interface Claim {
+  /** false: this executor had been declared dead, nothing was leased. */
+  readonly alive: boolean;
   readonly instances: readonly ClaimedInstance[];
   /** Seconds until the earliest instance that is left becomes due (negative: it is due); null when there is none. */
   readonly next: number | null;

@@ -8,6 +8,8 @@ export interface Heartbeat {
   readonly taken: number;
   /** Of the instances named, those not held any more under their token. */
   readonly lost: readonly string[];
+  /** Held in the database by this executor, but not named. */
+  readonly stray: ReadonlyArray<{ readonly id: string; readonly token: string }>;
 }
 
 /** A new executor whose lease ends in `lease` seconds unless extended. */

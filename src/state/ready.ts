@@ -8,7 +8,7 @@ const READY_VERSION = 1;
 export async function writeSettings(pool: Pool, settings: ReadonlyMap<string, string>): Promise<void> {
   await pool.query(
     `INSERT INTO _df.settings AS s (name, value)
-     SELECT n.name, n.value FROM pg_catalog.unnest($1::text[], $2::text[]) AS n (name, value)
+     SELECT n.name, n.value FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS n (name, value)
      ON CONFLICT (name) DO UPDATE SET value = excluded.value
      WHERE s.value OPERATOR(pg_catalog.<>) excluded.value`,
     [[...settings.keys()], [...settings.values()]],
