@@ -15,8 +15,9 @@ import { as, stringOf, type Tree, walk } from './tree.js';
  * the same precedence. Whatever text plpgsql makes of it, the tree of that text then tells which operator of
  * the body it is about.
  *
- * If plpgsql's parser refuses the body (it knows no tables and no types), the calls of df functions in it are
- * read by themselves: they can be found by their tokens.
+ * The parser has no catalog: some uses of types that are defined by a table's column or row it refuses. It is then
+ * asked again with `a.b%TYPE` and `a.b%ROWTYPE` replaced. If it still refuses the body, the calls of df functions
+ * in it are read by themselves: they can be found by their tokens.
  */
 
 /** Not a schema that anybody has. */
@@ -71,7 +72,11 @@ export function plpgsqlOperators(
   };
 
   const tag = unusedTag(marked);
-  const tree = parser.parsePlpgsql(Buffer.concat([before, tag, marked, NEWLINE, tag, after]));
+  const parts = [before, tag, marked, NEWLINE, tag, after];
+  let tree = parser.parsePlpgsql(Buffer.concat(parts));
+  if (tree === null && REFERENCED_TYPE.test(Buffer.concat(parts).toString('latin1'))) {
+    tree = parser.parsePlpgsql(Buffer.concat(parts.map(withoutReferencedTypes)));
+  }
   if (tree === null) {
     for (const call of dfCalls(marked)) look(Buffer.concat([SELECT, call]), scope, false);
   } else {
@@ -128,6 +133,39 @@ function unusedTag(body: Buffer): Buffer {
     const tag = Buffer.from(`$body${n}$`);
     if (!body.includes(tag)) return tag;
   }
+}
+
+const REFERENCED_TYPE = /%\s*(?:row)?type\b/i;
+
+/** `a.b%TYPE[]` becomes a type that nobody knows, `a%ROWTYPE` a record. */
+function withoutReferencedTypes(text: Buffer): Buffer {
+  const lexer = new Lexer(text);
+  const parts: Buffer[] = [];
+  let done = 0;
+  /** Where the name began that the tokens read last are part of, or -1. */
+  let name = -1;
+  let kind = lexer.next();
+  while (kind !== END) {
+    const dotted = kind === PUNCTUATION && lexer.raw() === '.';
+    if (kind === WORD || kind === QUOTED_NAME) {
+      if (name < 0 || text[lexer.start - 1] !== 0x2e) name = lexer.start;
+    } else if (kind === OPERATOR && lexer.raw() === '%' && name >= 0) {
+      const start = name;
+      name = -1;
+      kind = lexer.next();
+      const word = kind === WORD ? lexer.raw().toLowerCase() : '';
+      if (word !== 'type' && word !== 'rowtype') continue;
+      parts.push(text.subarray(done, start), Buffer.from(word === 'type' ? `${MARK}type` : 'record'));
+      done = lexer.end;
+      for (kind = lexer.next(); kind === PUNCTUATION && /[[\]]/.test(lexer.raw()); kind = lexer.next()) {
+        done = lexer.end;
+      }
+      continue;
+    } else if (!dotted) name = -1;
+    kind = lexer.next();
+  }
+  parts.push(text.subarray(done));
+  return Buffer.concat(parts);
 }
 
 /** All expressions of a plpgsql function, and the scope with its variables. */

@@ -32,7 +32,10 @@ export function within(outer: Text, bytes: Buffer, start: number, offsets: Uint3
   return { bytes, base: 0, map };
 }
 
-/** The statement as the parser may read it; null if it is not valid in the session's encoding. */
+/**
+ * The statement as the parser may read it; null if it is not valid in the session's encoding. Not read: E'\351',
+ * a character of a database whose encoding is not UTF-8 spelled by its byte; the parser refuses it.
+ */
 export function readStatement(sql: Buffer, syntax: SessionSyntax): Text | null {
   if (isUtf8Encoding(syntax.clientEncoding) && !isUtf8(sql)) return null;
   const { bytes, map } = toReadable(sql, syntax.clientEncoding);

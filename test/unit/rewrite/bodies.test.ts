@@ -102,6 +102,12 @@ describe('plpgsql: an operator is rewritten wherever plpgsql has an expression',
       'DO $$ BEGIN not_declared := 1; PERFORM df.start(\'a\' ⟨~>⟩ (b ⟨&⟩ c)), 5 & 3; x := "df".explain(p ⟨|⟩ q); END $$',
     ));
 
+  it('with types that only the catalog knows', () =>
+    expectOurs(
+      'CREATE FUNCTION f(x t.c%TYPE) RETURNS s.t.c%TYPE LANGUAGE plpgsql AS $$ DECLARE r "S".t%ROWTYPE; ' +
+        "y t.c%type[] := ARRAY['a']; w text; BEGIN r.a := 'a' ⟨~>⟩ 'b'; w := w ⟨&⟩ w; RETURN r.n % 2 & 1; END $$",
+    ));
+
   it('not in a body that is broken', () => expectOurs("DO $$ BEGIN PERFORM ('a' ~> 'b'; END $$"));
 
   it('several statements in one text, each with its own body', () =>
