@@ -50,15 +50,20 @@ export class Pump {
   readonly #to: Socket;
   readonly #framer: Framer;
   readonly #out: Outgoing;
+  readonly #onFault: (error: unknown) => void;
   #waiting = false;
   #stopped = false;
 
-  /** @param out what the framer's reader passes its slices to; writes to `to` */
-  constructor(from: Socket, to: Socket, framer: Framer, out: Outgoing) {
+  /**
+   * @param out what the framer's reader passes its slices to; writes to `to`
+   * @param onFault called with what the framer's reader throws: a fault of ours, which must end this session only
+   */
+  constructor(from: Socket, to: Socket, framer: Framer, out: Outgoing, onFault: (error: unknown) => void) {
     this.#from = from;
     this.#to = to;
     this.#framer = framer;
     this.#out = out;
+    this.#onFault = onFault;
   }
 
   /** Takes the socket's data from now on. @param first bytes that came before */
@@ -77,12 +82,18 @@ export class Pump {
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    const wait = this.#framer.push(chunk);
+    let wait: Promise<void> | undefined;
+    try {
+      wait = this.#framer.push(chunk);
+    } catch (error) {
+      this.#onFault(error);
+      return;
+    }
     this.#out.flush();
     if (wait !== undefined) {
       this.#waiting = true;
       this.#from.pause();
-      wait.then(this.#onWaited, (error: Error) => this.#from.destroy(error));
+      wait.then(this.#onWaited, this.#onFault);
     } else if (this.#to.writableNeedDrain) {
       this.#from.pause();
     }

@@ -38,6 +38,7 @@ export class Relay {
   #clientDone = false;
   #closing = false;
   #draining: Report | undefined;
+  #fault: { error: unknown } | undefined;
 
   /** @param onWork called when a transaction that mentioned df has ended */
   constructor(client: Socket, server: Socket, traffic: Traffic, onWork: () => void) {
@@ -47,24 +48,26 @@ export class Relay {
     this.#onWork = onWork;
     const toServerOut = new Outgoing(server);
     this.#toServer = new Framer(new ClientMessages(traffic, toServerOut.pass));
-    this.#up = new Pump(client, server, this.#toServer, toServerOut);
+    this.#up = new Pump(client, server, this.#toServer, toServerOut, this.#onFault);
     this.#toClientOut = new Outgoing(client);
     this.#toClient = new Framer(new ServerMessages(traffic, this.#toClientOut.pass, this.#onReady));
-    this.#down = new Pump(server, client, this.#toClient, this.#toClientOut);
+    this.#down = new Pump(server, client, this.#toClient, this.#toClientOut, this.#onFault);
   }
 
   /**
    * Carries on until both sockets are closed.
    * @param fromClient bytes of the client that came before
    * @param fromServer bytes of the server that came before
+   * @throws what our own code threw, if that is why they closed
    */
   run(fromClient: Buffer, fromServer: Buffer): Promise<void> {
     const client = this.#client;
     const server = this.#server;
-    client.once('end', () => {
+    const onClientEnd = () => {
       this.#clientDone = true;
       if (!this.#closing) server.end();
-    });
+    };
+    client.once('end', onClientEnd);
     server.once('end', () => this.#closeClient());
     const bothClosed = Promise.all([
       closed(client).then(() => {
@@ -79,7 +82,10 @@ export class Relay {
     ]);
     this.#down.start(fromServer);
     this.#up.start(fromClient);
-    return bothClosed.then(() => {});
+    if (client.readableEnded && !this.#clientDone) onClientEnd();
+    return bothClosed.then(() => {
+      if (this.#fault !== undefined) throw this.#fault.error;
+    });
   }
 
   /** Ends the session as soon as no transaction and no statement is under way. */
@@ -101,6 +107,12 @@ export class Relay {
     setImmediate(() => {
       if (isIdle(this.#traffic)) this.#sayGoodbye(report);
     });
+  };
+
+  readonly #onFault = (error: unknown): void => {
+    this.#fault ??= { error };
+    this.#client.destroy();
+    this.#server.destroy();
   };
 
   #sayGoodbye(report: Report): void {

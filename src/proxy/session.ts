@@ -153,7 +153,7 @@ export class Session {
 
   /** df lives in the control database only, and the commands of a walsender are not SQL. */
   #mayRewrite(opening: Startup): boolean {
-    return databaseOf(opening) === this.#options.controlDatabase && !opening.parameters.has('replication');
+    return databaseOf(opening) === this.#options.controlDatabase && !isReplication(opening);
   }
 
   /** Both directions as they come, until the server has closed. */
@@ -191,6 +191,12 @@ export class Session {
   #refuse(report: Report): void {
     dismiss(this.#client, errorResponse(report));
   }
+}
+
+/** Whether the server will make this a walsender: any value but one that it reads as false. */
+function isReplication(opening: Startup): boolean {
+  const value = opening.parameters.get('replication');
+  return value !== undefined && !/^(0|off?|no?|f(a(l(se?)?)?)?)$/i.test(value);
 }
 
 /** The database that a start-up packet means: the role's name unless it says otherwise. */

@@ -1,4 +1,5 @@
 import { createServer, type Server, type Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FieldCode, fieldText, readFields } from '../../src/wire/fields.js';
 import { cancelPacket, protocolVersion, startupPacket } from '../../src/wire/startup.js';
@@ -404,6 +405,75 @@ test('closing the proxy ends idle sessions at once and lets a transaction finish
   await closing;
   expect(own.proxy.sessions()).toBe(0);
   await noBackends();
+});
+
+test('a second close with a shorter time shortens the wait', async () => {
+  const own = await startWireProxy(urlFor(db.name));
+  const client = await connect(own);
+  client.send(query('BEGIN'));
+  await client.ready(2);
+  const patient = own.proxy.close(60_000);
+  await own.close(0);
+  await patient;
+  await until(() => client.closed || client.ended);
+  expect(client.error().code).toBe('57P01');
+  client.socket.destroy();
+  await noBackends();
+});
+
+test('a fault in our own code ends its session and no other', async () => {
+  const { createRewriter } = await import('../../src/rewrite/rewriter.js');
+  const rewriter = await createRewriter();
+  const own = await startWireProxy(urlFor(db.name), {
+    rewriter: {
+      ...rewriter,
+      scan: (buf, start, end) => {
+        if (buf.includes('boom', start)) throw new Error('a fault');
+        return rewriter.scan(buf, start, end);
+      },
+    },
+  });
+  const bystander = await connect(own);
+  const victim = await connect(own);
+  victim.send(query("SELECT 'boom'"));
+  await until(() => victim.closed);
+  bystander.forget();
+  bystander.send(query('SELECT 1'));
+  await bystander.ready();
+  expect(own.logLines.some((line) => line.includes('a fault'))).toBe(true);
+  await bystander.end();
+  await own.close();
+  await rewriter.close();
+});
+
+test('a password is not asked for over a connection that others can read', async () => {
+  const outside = Object.values(networkInterfaces())
+    .flat()
+    .find((each) => each?.family === 'IPv4' && !each.internal);
+  const own = await startWireProxy(urlFor(db.name), { listen: { host: '0.0.0.0', port: 0 } });
+  // A machine without a network has loopback alone, where the password is asked for.
+  const socket = await open(outside?.address ?? '127.0.0.1', own.port);
+  const raw = new RawClient(socket);
+  raw.read();
+  raw.send(startupPacket({ user: role.name, database: db.name }));
+  await raw.waitFor(outside === undefined ? 'R' : 'E');
+  if (outside !== undefined) {
+    expect(raw.types()).toBe('E');
+    expect(raw.error()).toMatchObject({ code: '28000' });
+    expect(raw.error().message).toContain('TLS');
+  }
+  socket.destroy();
+  await own.close();
+});
+
+test('replication=off is an ordinary session', async () => {
+  const client = await connect(wire, { parameters: { replication: 'off' } });
+  client.forget();
+  const before = wire.commits();
+  client.send(query('SELECT 1 /* df.start */'));
+  await client.ready();
+  expect(wire.commits()).toBe(before + 1);
+  await client.end();
 });
 
 test('hundreds of sessions that come and go leave no session, socket or server process', async () => {
