@@ -90,7 +90,10 @@ export class Walk {
     const outcome = await visit(this, node, scope, strand);
     strand.path.pop();
     if (outcome.kind === 'done' && node.resultName !== null) scope.names.set(node.resultName, outcome.result);
-    if (isComposite(node) && this.made !== made) this.stamp(node, scope.stamp, outcome, strand);
+    // a failure at COMMIT is in the journal before the nodes around it are stamped
+    if (isComposite(node) && (this.made !== made || outcome.kind === 'failed')) {
+      this.stamp(node, scope.stamp, outcome, strand);
+    }
     return outcome;
   }
 
@@ -222,7 +225,8 @@ export class Walk {
     const { id, token } = this.instance;
     const events = this.instance.events + this.made;
     const entries = [...strand.pending];
-    if (!this.progressed && entries.length > 0 && (end === null || end.kind === 'parked')) entries.unshift(SHOWN);
+    if (!this.progressed && entries.length > 0 && (end === null || end.kind === 'parked'))
+      entries.unshift(SHOWN);
     return { instance: id, token, entries, end, generation: strand.generation, events };
   }
 

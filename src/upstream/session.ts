@@ -209,16 +209,21 @@ export class Session {
         this.cancelKey = Buffer.from(buffer.subarray(start, end));
         return;
       case 0x47: // G: CopyInResponse. The Sync behind it is swallowed by the copy: only a new session is clean again
-        this.#fatal = copyRefused('COPY FROM STDIN');
-        this.#socket.destroy();
+        this.#refuse(copyRefused('COPY FROM STDIN'));
         return;
       case 0x48: // H: CopyOutResponse. There is nobody to read it
-        this.#fatal = copyRefused('COPY TO STDOUT');
-        this.#socket.destroy();
+        this.#refuse(copyRefused('COPY TO STDOUT'));
         return;
       default:
         return; // ParseComplete, BindComplete, NoData, notices, notifications, parameters
     }
+  }
+
+  /** Ends the session at once: what else has come, be it in the same chunk, counts no more. */
+  #refuse(error: ServerError): void {
+    this.#fatal = error;
+    this.#socket.destroy();
+    this.#end(error.message);
   }
 
   #complete(tag: string): void {
