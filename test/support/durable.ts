@@ -69,9 +69,9 @@ export class Durable {
     return client;
   }
 
-  /** `SELECT df.start(<expression>)`; the expression as a user writes it. */
-  async start(expression: string, client: pg.Client = this.app): Promise<string> {
-    const answer = await client.query<{ id: string }>(`SELECT df.start(${expression}) AS id`);
+  /** `SELECT df.start(<expression>)`; the expression as a user writes it, its parameters as $1, $2 … */
+  async start(expression: string, client: pg.Client = this.app, parameters: unknown[] = []): Promise<string> {
+    const answer = await client.query<{ id: string }>(`SELECT df.start(${expression}) AS id`, parameters);
     return answer.rows[0]!.id;
   }
 
@@ -173,10 +173,9 @@ export class Durable {
   }
 
   async describe(id: string): Promise<string> {
-    const engine = await this.value(
-      "SELECT to_json(i) - 'graph' FROM (SELECT to_jsonb(x) AS i FROM _df.instances x WHERE id = $1) q",
-      [id],
-    ).catch(() => null);
+    const engine = await this.value("SELECT to_jsonb(i) - 'graph' FROM _df.instances AS i WHERE id = $1", [
+      id,
+    ]);
     return JSON.stringify({ engine, nodes: await this.nodes(id) });
   }
 
