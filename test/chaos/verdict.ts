@@ -1,0 +1,109 @@
+/** What must be true when everything is over, and what is stuck when it is not. */
+import type pg from 'pg';
+import { labelOf, order, totalOf } from './workload.js';
+
+export interface Verdict {
+  /** Steps that left their trace, each counted once. */
+  readonly steps: number;
+  readonly duplicates: number;
+  readonly lost: number;
+  /** Everything that is not as it must be, in words. Empty: the promises held. */
+  readonly faults: readonly string[];
+}
+
+/** Judges orders 1 … `orders`. @param root a superuser's connection past the proxies */
+export async function judge(root: pg.Client, orders: number): Promise<Verdict> {
+  const faults: string[] = [];
+  const traces = new Map<string, number>();
+  const found = await root.query<{ trace: string; times: number }>(
+    `SELECT format('%s/%s/%s', instance, step, iteration) AS trace, count(*)::int AS times
+     FROM chaos.trace GROUP BY instance, step, iteration`,
+  );
+  for (const { trace, times } of found.rows) traces.set(trace, times);
+
+  let lost = 0;
+  let duplicates = 0;
+  const expected = new Set<string>();
+  for (let number = 1; number <= orders; number += 1) {
+    const { kind, traces: all } = order(number);
+    for (const trace of all) {
+      expected.add(trace);
+      const times = traces.get(trace) ?? 0;
+      if (times === 1) continue;
+      if (times === 0) lost += 1;
+      else duplicates += times - 1;
+      faults.push(`${kind}: step ${trace} happened ${times} times`);
+    }
+  }
+  for (const [trace, times] of traces) {
+    if (expected.has(trace)) continue;
+    duplicates += times;
+    faults.push(`step ${trace} should never have happened`);
+  }
+
+  const instances = await root.query<{
+    number: number | null;
+    label: string;
+    id: string;
+    status: string;
+    result: string | null;
+  }>(
+    `SELECT o.number, u.label, u.id, u.status, df.result(u.id) AS result
+     FROM df.instances AS u LEFT JOIN chaos.orders AS o ON o.instance = u.id`,
+  );
+  const byNumber = new Map<number, number>();
+  for (const { number, label, id, status, result } of instances.rows) {
+    if (number === null) {
+      faults.push(`instance ${id} (${label}) was started by a transaction that did not commit`);
+      continue;
+    }
+    byNumber.set(number, (byNumber.get(number) ?? 0) + 1);
+    const { kind, total } = order(number);
+    if (label !== labelOf(number)) faults.push(`instance ${id} of order ${number} is labelled ${label}`);
+    if (status !== 'completed')
+      faults.push(`${kind}: instance ${id} of order ${number} is ${status}: ${result}`);
+    else if (totalOf(result) !== total)
+      faults.push(`${kind}: order ${number} resulted in ${result} instead of ${total}`);
+  }
+  for (let number = 1; number <= orders; number += 1) {
+    if (byNumber.get(number) !== 1)
+      faults.push(`order ${number} has ${byNumber.get(number) ?? 0} instances instead of one`);
+  }
+
+  const left = await root.query<{ what: string; count: number }>(
+    `SELECT 'journal rows' AS what, count(*)::int AS count FROM _df.journal
+     UNION ALL SELECT 'leases', count(*)::int FROM _df.instances WHERE owner IS NOT NULL OR token IS NOT NULL
+     UNION ALL SELECT 'due instances', count(*)::int FROM _df.instances WHERE wake_at IS NOT NULL`,
+  );
+  for (const { what, count } of left.rows) if (count > 0) faults.push(`${count} ${what} are left`);
+  return { steps: expected.size - lost, duplicates, lost, faults };
+}
+
+/** What the database says of instances that do not end. */
+export async function describeStuck(root: pg.Client): Promise<string> {
+  const parts: string[] = [];
+  const show = async (title: string, sql: string): Promise<void> => {
+    const { rows } = await root.query(sql);
+    parts.push(`${title}: ${rows.length}`, ...rows.slice(0, 40).map((row) => `  ${JSON.stringify(row)}`));
+  };
+  await show(
+    'instances that have not ended',
+    `SELECT u.id, u.label, u.status, i.owner, i.token IS NOT NULL AS held, i.wake_at, i.waiting, i.attempts,
+            i.generation, clock_timestamp() AS now
+     FROM df.instances AS u LEFT JOIN _df.instances AS i ON i.id = u.id
+     WHERE u.status NOT IN ('completed', 'failed', 'cancelled') ORDER BY u.created_at`,
+  );
+  await show(
+    'their journal',
+    `SELECT j.instance_id, j.node_id, j.stamp, j.kind, left(j.value, 80) AS value, j.due
+     FROM _df.journal AS j ORDER BY j.instance_id LIMIT 100`,
+  );
+  await show('executors', 'SELECT id, started_at, lease_until FROM _df.executors');
+  await show(
+    'sessions',
+    `SELECT pid, application_name, usename, state, wait_event_type, wait_event, pg_blocking_pids(pid) AS blocked_by,
+            xact_start, left(query, 100) AS query
+     FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`,
+  );
+  return parts.join('\n');
+}
