@@ -214,8 +214,7 @@ CREATE TABLE _df.journal (
     value       text,                 -- c: result; f: error; l: names bound so far; w: number of the branch that won
     columns     text,                 -- c: names and types of the columns of an empty result, where they are needed
     due         timestamptz,          -- t, l: nothing goes on before this
-    CONSTRAINT journal_pkey PRIMARY KEY (instance_id, node_id),
-    CONSTRAINT journal_kind_chk CHECK (kind IN ('c', 'f', 't', 'l', 'w'))
+    CONSTRAINT journal_pkey PRIMARY KEY (instance_id, node_id)
 ) WITH (fillfactor = 80);
 
 CREATE TABLE _df.executions (

@@ -55,7 +55,9 @@ COMMENT ON FUNCTION _df.on_start() IS
 CREATE TRIGGER instances_start
     AFTER INSERT ON df.instances
     FOR EACH ROW
-    WHEN (pg_catalog.current_setting('df.starting', true) OPERATOR(pg_catalog.=) NEW.id::text)
+    WHEN (pg_catalog.current_setting('df.starting', true) OPERATOR(pg_catalog.=) NEW.id::text
+          -- evaluated as who inserts: whoever is above row-level security still starts nothing as somebody else
+          AND NEW.submitted_by OPERATOR(pg_catalog.=) pg_catalog.quote_ident(current_user)::regrole)
     EXECUTE FUNCTION _df.on_start();
 
 CREATE FUNCTION _df.on_cancel() RETURNS trigger
@@ -119,6 +121,7 @@ CREATE FUNCTION _df.claim(p_owner uuid, p_tokens uuid[]) RETURNS json
     SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off  -- plans are made while the tables are small, and kept
     SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_now       timestamptz := _df.now();
@@ -190,7 +193,8 @@ COMMENT ON FUNCTION _df.claim(uuid, uuid[]) IS
 -- ---------------------------------------------------------------------------------------------------------------
 -- Checkpoint
 -- ---------------------------------------------------------------------------------------------------------------
--- Entries come as parallel arrays, in the order in which they happened. kinds[i]:
+-- Entries come as parallel arrays, in the order in which they happened; of one node at most one that it shows, and one
+-- that is for the journal only. kinds[i]:
 --   c, f  a leaf ended: journal, and the node becomes completed or failed
 --   C, F  a composite ended, or a leaf whose end follows from the journal: the node only
 --   t     a timer begins: journal with due = now + dues[i] seconds; the node is running
@@ -216,81 +220,84 @@ CREATE FUNCTION _df.record(
     p_wake       float8,
     p_generation int,
     p_events     bigint
-) RETURNS oid
+) RETURNS boolean
     LANGUAGE plpgsql
     -- search_path and planner settings are the callers' (_df.checkpoint, _df.apply): setting them twice costs
 AS $$
 DECLARE
-    v_now    timestamptz := clock_timestamp() + (SELECT c.shift FROM _df.clock AS c);  -- _df.now() without the call
     v_ends   boolean := coalesce(p_end IN ('completed', 'failed'), false);
+    v_now    timestamptz;
     v_token  uuid;
     v_cancel xid8;
     v_role   oid;
+    v_login  boolean;
     v_kind   text;
-    v_value  text;
     v_due    timestamptz;
 BEGIN
+    -- few statements: what a statement costs to begin is most of what a checkpoint costs
     IF p_end IS NULL AND p_generation IS NULL THEN
-        SELECT i.token, i.cancel_xid, i.role INTO v_token, v_cancel, v_role
-        FROM _df.instances AS i WHERE i.id = p_instance FOR SHARE;
+        SELECT i.token, i.cancel_xid, i.role, clock_timestamp() + c.shift,
+               (SELECT r.rolcanlogin FROM pg_catalog.pg_roles AS r WHERE r.oid = i.role)
+        INTO v_token, v_cancel, v_role, v_now, v_login
+        FROM _df.instances AS i, _df.clock AS c
+        WHERE i.id = p_instance
+        FOR SHARE OF i;
     ELSE
         -- the same order of locks as df.cancel's: the public row first
-        PERFORM FROM df.instances AS u WHERE u.id = p_instance FOR NO KEY UPDATE;
-        SELECT i.token, i.cancel_xid, i.role INTO v_token, v_cancel, v_role
-        FROM _df.instances AS i WHERE i.id = p_instance FOR NO KEY UPDATE;
+        SELECT i.token, i.cancel_xid, i.role, clock_timestamp() + c.shift,
+               (SELECT r.rolcanlogin FROM pg_catalog.pg_roles AS r WHERE r.oid = i.role)
+        INTO v_token, v_cancel, v_role, v_now, v_login
+        FROM df.instances AS u, _df.instances AS i, _df.clock AS c
+        WHERE u.id = p_instance AND i.id = p_instance
+        FOR NO KEY UPDATE OF u, i;
     END IF;
     IF v_token IS DISTINCT FROM p_token OR p_token IS NULL THEN
         RAISE EXCEPTION 'the lease of instance % was lost', p_instance USING ERRCODE = 'DF001';
     END IF;
     IF v_cancel IS NOT NULL THEN
         IF v_cancel = pg_current_xact_id_if_assigned() THEN
-            RETURN v_role;  -- the step has cancelled its own instance: let it commit
+            RETURN true;  -- the step has cancelled its own instance: let it commit
         END IF;
         RAISE EXCEPTION 'instance % was cancelled', p_instance USING ERRCODE = 'DF002';
     END IF;
 
+    FOR n IN 2 .. length(p_kinds) LOOP
+        IF p_values[n] IS NULL AND substr(p_kinds, n, 1) IN ('c', 'C') THEN
+            p_values[n] := p_values[n - 1];
+        END IF;
+    END LOOP;
+
+    -- all rows in one statement: the table's constraints are read anew by every statement, which is most of its cost
+    UPDATE df.nodes AS k
+    SET status         = CASE WHEN e.kind IN ('c', 'C') THEN 'completed'
+                              WHEN e.kind IN ('f', 'F') THEN 'failed'
+                              ELSE 'running' END,
+        result         = CASE WHEN e.kind IN ('c', 'C') THEN e.value::jsonb
+                              WHEN e.kind IN ('f', 'F') THEN to_jsonb(e.value) END,
+        error          = CASE WHEN e.kind IN ('f', 'F') THEN e.value END,
+        status_details = jsonb_build_object('execution_id', e.stamp)
+                         || CASE WHEN e.kind = 'f' THEN coalesce(p_detail::jsonb, '{}') ELSE '{}' END,
+        updated_at     = v_now
+    FROM unnest(p_nodes, p_stamps, p_values, string_to_array(p_kinds, NULL)) AS e (node, stamp, value, kind)
+    WHERE k.instance_id = p_instance
+      AND k.id = e.node
+      AND e.kind IN ('c', 'C', 'f', 'F', 'r', 't')
+      -- a note that a node runs may come after its end: then the end stands
+      AND NOT (e.kind IN ('r', 't')
+               AND k.status IN ('completed', 'failed')
+               AND k.status_details ->> 'execution_id' = e.stamp);
+
     FOR n IN 1 .. length(p_kinds) LOOP
         v_kind := substr(p_kinds, n, 1);
-        IF p_values[n] IS NOT NULL OR v_kind NOT IN ('c', 'C') THEN
-            v_value := p_values[n];
-        END IF;
-        IF v_kind IN ('c', 'C') THEN
-            UPDATE df.nodes AS k
-            SET status = 'completed', result = v_value::jsonb, updated_at = v_now,
-                status_details = jsonb_build_object('execution_id', p_stamps[n])
-            WHERE k.instance_id = p_instance AND k.id = p_nodes[n];
-        ELSIF v_kind IN ('f', 'F') THEN
-            UPDATE df.nodes AS k
-            SET status = 'failed', result = to_jsonb(v_value), error = v_value, updated_at = v_now,
-                status_details = jsonb_build_object('execution_id', p_stamps[n])
-                                 || CASE WHEN v_kind = 'f' THEN coalesce(p_detail::jsonb, '{}') ELSE '{}' END
-            WHERE k.instance_id = p_instance AND k.id = p_nodes[n];
-        ELSIF v_kind = 's' THEN
+        IF v_kind = 's' THEN
             UPDATE df.instances AS u
             SET status = 'running', updated_at = v_now
             WHERE u.id = p_instance AND u.status = 'pending';
-        ELSIF v_kind IN ('r', 't') THEN
-            -- a note that a node runs may come after its end: then the end stands
-            UPDATE df.nodes AS k
-            SET status = 'running', result = NULL, updated_at = v_now,
-                status_details = jsonb_build_object('execution_id', p_stamps[n])
-            WHERE k.instance_id = p_instance AND k.id = p_nodes[n]
-              AND NOT (k.status IN ('completed', 'failed')
-                       AND k.status_details ->> 'execution_id' = p_stamps[n]);
         END IF;
-        IF v_ends THEN
-            -- the journal goes, but what it has must not have been done a second time
-            IF v_kind IN ('c', 'f', 'w') AND EXISTS (
-                SELECT FROM _df.journal AS j
-                WHERE j.instance_id = p_instance AND j.node_id = p_nodes[n] AND j.stamp = p_stamps[n]
-                  AND j.kind IN ('c', 'f', 'w'))
-            THEN
-                RAISE EXCEPTION 'node % of instance % is done already', p_nodes[n], p_instance USING ERRCODE = 'DF004';
-            END IF;
-        ELSIF v_kind IN ('c', 'f', 't', 'l', 'w') THEN
+        IF v_kind IN ('c', 'f', 't', 'l', 'w') AND NOT v_ends THEN
             v_due := v_now + p_dues[n] * interval '1 second';
             INSERT INTO _df.journal AS j (instance_id, node_id, stamp, kind, value, columns, due)
-            VALUES (p_instance, p_nodes[n], p_stamps[n], v_kind::"char", v_value,
+            VALUES (p_instance, p_nodes[n], p_stamps[n], v_kind::"char", p_values[n],
                     CASE WHEN v_kind = 'c' THEN p_detail END, v_due)
             ON CONFLICT ON CONSTRAINT journal_pkey DO UPDATE
             SET stamp = excluded.stamp, kind = excluded.kind, value = excluded.value, columns = excluded.columns,
@@ -319,9 +326,19 @@ BEGIN
     IF v_ends THEN
         UPDATE _df.instances AS i
         SET owner = NULL, token = NULL, wake_at = NULL, graph = NULL, finished_at = v_now,
-            events = coalesce(p_events, i.events), output = coalesce(p_output, v_value)
+            events = coalesce(p_events, i.events), output = coalesce(p_output, p_values[length(p_kinds)])
         WHERE i.id = p_instance;
-        DELETE FROM _df.journal AS j WHERE j.instance_id = p_instance;
+        -- the journal goes, but what it has must not have been done a second time
+        WITH gone AS (
+            DELETE FROM _df.journal AS j WHERE j.instance_id = p_instance RETURNING j.node_id, j.stamp, j.kind
+        )
+        SELECT g.node_id INTO v_kind
+        FROM gone AS g, unnest(p_nodes, p_stamps, string_to_array(p_kinds, NULL)) AS e (node, stamp, kind)
+        WHERE g.node_id = e.node AND g.stamp = e.stamp AND g.kind IN ('c', 'f', 'w') AND e.kind IN ('c', 'f', 'w')
+        LIMIT 1;
+        IF FOUND THEN
+            RAISE EXCEPTION 'node % of instance % is done already', v_kind, p_instance USING ERRCODE = 'DF004';
+        END IF;
         UPDATE df.instances AS u
         SET status = p_end, updated_at = v_now,
             completed_at = CASE WHEN p_end = 'completed' THEN v_now END
@@ -334,11 +351,11 @@ BEGIN
             events = coalesce(p_events, i.events)
         WHERE i.id = p_instance;
     END IF;
-    RETURN v_role;
+    RETURN coalesce(v_login, false);
 END
 $$;
 COMMENT ON FUNCTION _df.record(text, uuid, text[], text[], text, text[], float8[], text, text, text, float8, int, bigint) IS
-    'Writes a checkpoint under the fencing token; DF001 when the lease was lost, DF002 when the instance was cancelled. Owner only.';
+    'Writes a checkpoint under the fencing token and says whether the submitter may log in; DF001 when the lease was lost, DF002 when the instance was cancelled. Owner only.';
 
 CREATE FUNCTION _df.checkpoint(
     p_instance   text,
@@ -358,15 +375,15 @@ CREATE FUNCTION _df.checkpoint(
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
     SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
-DECLARE
-    v_role oid;
 BEGIN
-    v_role := _df.record(p_instance, p_token, p_nodes, p_stamps, p_kinds, p_values, p_dues, p_detail, p_end, p_output,
-                         p_wake, p_generation, p_events);
-    -- a pooled session outlives its role: a step must not
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.oid = v_role AND r.rolcanlogin) THEN
+    IF NOT _df.record(p_instance, p_token, p_nodes, p_stamps, p_kinds, p_values, p_dues, p_detail, p_end, p_output,
+                      p_wake, p_generation, p_events) THEN
+        -- a pooled session outlives its role: a step must not
         RAISE EXCEPTION 'role of instance % does not exist or may not log in', p_instance USING ERRCODE = 'DF003';
     END IF;
 END
@@ -378,7 +395,10 @@ CREATE FUNCTION _df.apply(p_checkpoints json) RETURNS text[]
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
     SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_one  record;

@@ -93,7 +93,8 @@ export async function applyCheckpoints(pool: Pool, checkpoints: readonly Checkpo
 }
 
 function columnsOf(checkpoint: Checkpoint) {
-  const { entries, end } = checkpoint;
+  const { end } = checkpoint;
+  const entries = lastOfEach(checkpoint.entries);
   const values = entries.map((entry, i) => {
     const before = entries[i - 1];
     const repeated =
@@ -115,6 +116,20 @@ function columnsOf(checkpoint: Checkpoint) {
     output: outputOf(end, last),
     wake: end !== null && 'wake' in end ? end.wake : null,
   };
+}
+
+/** Of what happened to one node since the last commit only the last counts; what is for the journal only, by itself. */
+function lastOfEach(entries: readonly Entry[]): readonly Entry[] {
+  if (entries.length < 2) return entries;
+  const last = new Map<string, Entry>();
+  for (const entry of entries) {
+    const key = entry.kind === 'l' || entry.kind === 'w' ? `${entry.node}j` : entry.node;
+    // that a node runs says less than what is known of it already
+    if (entry.kind === 'r' && last.get(key)?.stamp === entry.stamp) continue;
+    last.delete(key);
+    last.set(key, entry);
+  }
+  return last.size === entries.length ? entries : [...last.values()];
 }
 
 /** The output is left out where it is the last entry's value: a large result goes over the wire once. */
