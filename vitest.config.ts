@@ -6,12 +6,29 @@ const shared = { testTimeout: 60_000, hookTimeout: 120_000, fileParallelism: fal
 
 export default defineConfig({
   test: {
-    globalSetup: ['test/support/global.ts'],
     ...shared,
     projects: [
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], globalSetup: [], ...shared } },
-      { test: { name: 'integration', include: ['test/integration/**/*.test.ts', 'test/conformance/**/*.test.ts', 'test/clients/**/*.test.ts'], globalSetup: ['test/support/global.ts'], ...shared } },
-      { test: { name: 'chaos', include: ['test/chaos/**/*.test.ts'], globalSetup: ['test/support/global.ts'], ...shared } },
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], ...shared } },
+      {
+        test: {
+          name: 'integration',
+          include: [
+            'test/integration/**/*.test.ts',
+            'test/conformance/**/*.test.ts',
+            'test/clients/**/*.test.ts',
+          ],
+          globalSetup: ['test/support/global.ts'],
+          ...shared,
+        },
+      },
+      {
+        test: {
+          name: 'chaos',
+          include: ['test/chaos/**/*.test.ts'],
+          globalSetup: ['test/support/global.ts'],
+          ...shared,
+        },
+      },
     ],
   },
 });

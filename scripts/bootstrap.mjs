@@ -133,14 +133,15 @@ function needsInstall() {
   );
 }
 
-/**
- * Installs what package-lock.json says and does not write it. Not `npm ci`: that refuses a lock file in which
- * optional packages for other platforms are missing, which is how npm writes it where it cannot see them.
- */
+/** Installs exactly what package-lock.json says. */
 async function install() {
   return await run(npm, [
-    ...['install', '--no-save', '--include=dev', '--include=optional'],
-    ...['--no-audit', '--no-fund', '--loglevel=error'],
+    'ci',
+    '--include=dev',
+    '--include=optional',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
   ]);
 }
 
