@@ -28,4 +28,6 @@ export interface EngineContext {
   resume(role: string): void;
   /** Whether due instances wait in the database for a slot. */
   backlog(): boolean;
+  /** An instance was given back, to be claimed in this time. */
+  due(milliseconds: number): void;
 }

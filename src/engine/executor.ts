@@ -53,6 +53,8 @@ export class Executor {
   #again = false;
   #more = false;
   #timer: NodeJS.Timeout | null = null;
+  /** When it goes off (performance.now). */
+  #timerAt = Number.POSITIVE_INFINITY;
   #beat: NodeJS.Timeout | null = null;
   #beating: Promise<void> | null = null;
   #marks: NodeJS.Timeout | null = null;
@@ -70,6 +72,7 @@ export class Executor {
       credential: (role) => options.credentials.get(role),
       resume: (role) => this.#resume(role),
       backlog: () => this.#more,
+      due: (milliseconds) => this.#claimWithin(milliseconds),
     };
     options.credentials.onCapture((role) => this.#resume(role));
   }
@@ -152,6 +155,7 @@ export class Executor {
 
   async #claim(): Promise<void> {
     if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timerAt = Number.POSITIVE_INFINITY;
     const { database, log, pollMs } = this.#options;
     const tokens = Array.from({ length: this.#room() }, newToken);
     this.#offered = new Set(tokens);
@@ -161,12 +165,12 @@ export class Executor {
     } catch (error) {
       this.#offered = new Set(); // what it took all the same, the next heartbeat finds
       log.warn({ code: (error as { code?: string }).code, err: error }, 'claiming failed');
-      this.#claimIn(pollMs);
+      this.#claimWithin(pollMs);
       return;
     }
     if (!answer.alive) {
       this.#offered = new Set();
-      this.#claimIn(pollMs);
+      this.#claimWithin(pollMs);
       this.#startBeat();
       return;
     }
@@ -178,13 +182,19 @@ export class Executor {
     }
     this.#offered = new Set();
     const next = answer.next === null ? pollMs : Math.max(answer.next * 1000, this.#more ? pollMs : 1);
-    this.#claimIn(Math.min(pollMs, next));
+    this.#claimWithin(Math.min(pollMs, next));
   }
 
-  #claimIn(milliseconds: number): void {
+  /** Claims after this time, or earlier if that was intended already. */
+  #claimWithin(milliseconds: number): void {
+    const at = performance.now() + milliseconds;
+    if (this.#state !== 'running' || at >= this.#timerAt) return;
     if (this.#timer !== null) clearTimeout(this.#timer);
-    if (this.#state !== 'running') return;
-    this.#timer = setTimeout(() => this.wake(), Math.ceil(milliseconds));
+    this.#timerAt = at;
+    this.#timer = setTimeout(() => {
+      this.#timerAt = Number.POSITIVE_INFINITY;
+      this.wake();
+    }, Math.ceil(milliseconds));
   }
 
   #ended(id: string, instance: Instance): void {

@@ -117,6 +117,7 @@ export class Instance {
     await this.#write(
       halt.counts ? { kind: 'retry', wake: halt.retryIn } : { kind: 'parked', wake: halt.retryIn },
     );
+    this.#context.due(halt.retryIn * 1000);
   }
 
   async #write(end: End): Promise<void> {

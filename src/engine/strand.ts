@@ -16,6 +16,7 @@ import type { End, Entry } from '../state/checkpoint.js';
 import { checkpointCommand } from '../state/checkpoint.js';
 import type { Command, CommandResult } from '../upstream/command.js';
 import { ConnectionLost, type FlightResult, type ServerError, Session } from '../upstream/session.js';
+import { isSsiConflict } from './conflict.js';
 import type { Scope } from './scope.js';
 import type { Walk } from './walk.js';
 
@@ -116,6 +117,7 @@ export class Strand {
     if (error !== null) {
       if (results.length <= lead.length) return this.#walk.sessionFailed(this, error);
       this.#failed = status === 'E';
+      if (isSsiConflict(error)) this.#walk.conflict(error);
       return NEEDS_NO_TRANSACTION.has(error.code)
         ? this.#executeAlone(session, statements)
         : { kind: 'error', error };

@@ -20,6 +20,7 @@ import type { ClaimedInstance } from '../state/claim.js';
 import { OpenFailure } from '../upstream/open.js';
 import { AcquireTimeout } from '../upstream/pool.js';
 import type { ConnectionLost, ServerError, Session } from '../upstream/session.js';
+import { isSsiConflict } from './conflict.js';
 import type { EngineContext } from './context.js';
 import type { Graph, Node } from './graph.js';
 import type { Journal } from './journal.js';
@@ -48,6 +49,8 @@ const HOLD_MS = 50;
 /** A strand that has had its session for this long gives way to others that wait. */
 const QUANTUM_MS = 1000;
 const CREDENTIAL_WAIT_S = 30;
+/** Attempts at a serializable step; fewer than the lost connections that a step survives. */
+const MAX_CONFLICTS = 8;
 
 export class Walk {
   readonly instance: ClaimedInstance;
@@ -195,9 +198,10 @@ export class Walk {
   async #park(strand: Strand, dueAt: number): Promise<never> {
     this.#parking = true;
     const earliest = Math.min(dueAt, ...[...this.#timers.values()].map((timer) => timer.dueAt));
-    strand.pending.push(...this.#marks());
+    strand.pending.unshift(...this.#marks()); // first: a timer that begins shows by itself
     await strand.flush({ kind: 'parked', wake: Math.max(0, earliest - performance.now()) / 1000 });
     strand.releaseSession();
+    this.context.due(Math.max(0, earliest - performance.now()));
     this.halt('released');
     throw new Stopped();
   }
@@ -330,6 +334,20 @@ export class Walk {
     return this.haltHere({ retryIn: counts ? Math.min(5, 0.1 * 2 ** attempts) : 0, counts });
   }
 
+  /**
+   * A serializable step was given up by the server: run it again, unless that has been tried too often in a row; then
+   * it goes back to the caller as the step's error.
+   */
+  conflict(error: ServerError): void {
+    const { id, attempts } = this.instance;
+    if (!this.progressed && attempts >= MAX_CONFLICTS) return;
+    this.context.log.debug({ instance: id, code: error.code }, 'a serializable step is run again');
+    this.haltHere({
+      retryIn: Math.random() * 0.02 * 2 ** (this.progressed ? 0 : attempts),
+      counts: !this.progressed,
+    });
+  }
+
   /** BEGIN, ROLLBACK or DISCARD ALL failed: the session is of no use. */
   sessionFailed(_strand: Strand, error: ServerError): never {
     this.context.log.warn({ instance: this.instance.id, code: error.code }, 'a session could not be reset');
@@ -344,6 +362,7 @@ export class Walk {
     const entries = strand.pending;
     const at = entries.findLastIndex((entry) => entry.kind === 'c');
     const step = entries[at];
+    if (isSsiConflict(error)) this.conflict(error);
     if (stage === 'checkpoint') {
       switch (error.code) {
         case LEASE_LOST:
