@@ -1,5 +1,6 @@
 /** Puts the parts together: schema, sessions, executor, proxy. Starting and stopping are here, in order. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import type { Config } from './config/config.js';
@@ -93,9 +94,11 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
       log,
     });
     const { host, port } = await proxy.listen();
-    closers.push(() => proxy.close(config.shutdownTimeoutMs));
+    // both at once: neither needs the other to end what it has begun
+    closers.push(() =>
+      Promise.all([proxy.close(config.shutdownTimeoutMs), executor.stop(config.shutdownTimeoutMs)]),
+    );
     await executor.start();
-    closers.push(() => executor.stop(config.shutdownTimeoutMs));
     const cancellations = listenForCancellations(admin, log, (instance) => executor.lose(instance));
     closers.push(() => cancellations.close());
     await markReady(database);
@@ -113,6 +116,12 @@ function sqlSettings(config: Config): Map<string, string> {
   };
   return new Map([
     ['version', version],
+    [
+      'built_at',
+      statSync(fileURLToPath(import.meta.url))
+        .mtime.toISOString()
+        .replace(/\.\d+/, ''),
+    ],
     ['database', config.upstream.database],
     ['enable_superuser_instances', config.enableSuperuserInstances ? 'on' : 'off'],
     ['list_instances_max_limit', String(config.listInstancesMaxLimit)],
