@@ -36,10 +36,16 @@ export class Application {
   rolledBack = 0;
 
   readonly #options: ApplicationOptions;
+  #stopped = false;
   readonly #logins = new Map<ProxyProcess, pg.Client>();
 
   constructor(options: ApplicationOptions) {
     this.#options = options;
+  }
+
+  /** No more orders from now on, and no more attempts. */
+  stop(): void {
+    this.#stopped = true;
   }
 
   /** A proxy has begun to listen: a pooled connection comes back, and the proxy learns who the role is. */
@@ -70,7 +76,7 @@ export class Application {
 
   async #client(dice: Dice): Promise<void> {
     const { orders, goesOn, outstanding, finished } = this.#options;
-    while (this.begun < orders || goesOn()) {
+    while (!this.#stopped && (this.begun < orders || goesOn())) {
       if (this.begun - finished() >= outstanding) {
         await delay(20);
         continue;
@@ -81,7 +87,7 @@ export class Application {
   }
 
   async #place(number: number, dice: Dice): Promise<void> {
-    for (;;) {
+    while (!this.#stopped) {
       const proxy = dice.pick(this.#options.proxies.filter((one) => one.state === 'up'));
       if (proxy === undefined) {
         await delay(20);

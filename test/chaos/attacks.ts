@@ -27,6 +27,11 @@ export class Attacks {
     return this.#over;
   }
 
+  /** No more from now on. */
+  stop(): void {
+    this.#over = true;
+  }
+
   /** The first third of the kills hits a proxy that is alone; then there are two. Both are up at the end. */
   async run(root: pg.Client): Promise<void> {
     const [first, ...others] = this.#proxies as [ProxyProcess, ...ProxyProcess[]];
@@ -49,7 +54,7 @@ export class Attacks {
   async #killUntil(proxies: readonly ProxyProcess[], kills: number): Promise<void> {
     const dice = this.#dice.fork();
     const restarts: Promise<void>[] = [];
-    while (this.kills < kills) {
+    while (this.kills < kills && !this.#over) {
       // some fall while they are starting, most while they work
       await delay(dice.once(5) ? dice.between(20, 300) : dice.between(300, 1800));
       const proxy = dice.pick(proxies.filter((one) => one.state === 'up' || one.state === 'starting'));
@@ -68,7 +73,7 @@ export class Attacks {
   async #stall(): Promise<void> {
     const dice = this.#dice.fork();
     const lease = this.#options.leaseS * 1000;
-    while (this.zombies < this.#options.zombies) {
+    while (this.zombies < this.#options.zombies && !this.#over) {
       await delay(dice.between(200, 1500));
       const proxy = dice.pick(this.#proxies.filter((one) => one.state === 'up'));
       if (proxy === undefined) continue;

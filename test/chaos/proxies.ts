@@ -1,9 +1,11 @@
 /**
  * The proxies under fire: real processes of the built program, on ports that they keep.
  *
- * A proxy is down → starting (until it listens) → up ⇄ paused (SIGSTOP) → down (SIGKILL). One that ends in any other
- * way is a failure of the run.
+ * A proxy is down → starting (until it listens) → up ⇄ paused (SIGSTOP) → down (SIGKILL). One that gives up while it
+ * starts, because its connection was cut, is started again, as a supervisor would; one that ends in any other way is a
+ * failure of the run.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Program, program } from '../support/program.js';
 
 export interface ProxyOptions {
@@ -19,6 +21,8 @@ export class ProxyProcess {
   port = 0;
   /** Why it ended, when nobody killed it. */
   crash: string | null = null;
+  /** Starts that ended in an error because the database was cut off. */
+  failedStarts = 0;
   /** Instances that it has taken over from others. */
   takeovers = 0;
   /** Instances that it found to be its own without knowing. */
@@ -26,6 +30,7 @@ export class ProxyProcess {
 
   readonly #options: ProxyOptions;
   #program: Program | null = null;
+  readonly #killed = new WeakSet<Program>();
 
   constructor(name: string, options: ProxyOptions) {
     this.name = name;
@@ -49,13 +54,17 @@ export class ProxyProcess {
       this.#count(run.stderr());
       if (this.#program !== run) return; // killed
       this.#program = null;
+      const wasStarting = this.state === 'starting';
       this.state = 'down';
+      if (wasStarting && status === 1) return;
       this.crash = `${this.name} ended with ${status}: ${run.stderr().slice(-4000)}`;
     });
-    const match = await run.line(/listening on [^\s,]*:(\d+),/).catch((error: unknown) => {
-      if (this.#program !== run) return null;
-      throw error;
-    });
+    const match = await run.line(/listening on [^\s,]*:(\d+),/).catch(() => null);
+    if (this.#program === null && match === null && !this.#killed.has(run)) {
+      this.failedStarts += 1;
+      await delay(100);
+      return await this.start();
+    }
     if (match === null || this.#program !== run) return;
     this.port = Number(match[1]);
     this.state = 'up';
@@ -67,6 +76,7 @@ export class ProxyProcess {
     const run = this.#program;
     this.#program = null;
     this.state = 'down';
+    if (run !== null) this.#killed.add(run);
     run?.child.kill('SIGKILL');
     await run?.ended;
   }

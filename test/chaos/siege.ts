@@ -23,6 +23,7 @@ export interface SiegeReport extends Verdict {
   readonly cuts: number;
   readonly takeovers: number;
   readonly strays: number;
+  readonly failedStarts: number;
   /** COMMITs of starts whose answer never came. */
   readonly unknownCommits: number;
   readonly rolledBackStarts: number;
@@ -42,6 +43,7 @@ export async function siege(options: ChaosOptions): Promise<SiegeReport> {
 
   let finished = 0;
   let attacks: Attacks | undefined;
+  let failing: Promise<unknown> = Promise.resolve();
   const onUp = (proxy: ProxyProcess): void => void application.logIn(proxy);
   const proxies = ['one', 'two'].map(
     (name) => new ProxyProcess(name, { upstream: database.adminUrl, leaseS: options.leaseS, onUp }),
@@ -71,7 +73,7 @@ export async function siege(options: ChaosOptions): Promise<SiegeReport> {
     const placing = application.run();
     const isCalm = Promise.all([attacking, placing]).then(() => true);
     let calm = false;
-    const failing = isCalm.then(
+    failing = isCalm.then(
       () => {
         calm = true;
       },
@@ -121,11 +123,15 @@ export async function siege(options: ChaosOptions): Promise<SiegeReport> {
       cuts: attacks.cuts,
       takeovers: sum((proxy) => proxy.takeovers),
       strays: sum((proxy) => proxy.strays),
+      failedStarts: sum((proxy) => proxy.failedStarts),
       unknownCommits: application.unknown,
       rolledBackStarts: application.rolledBack,
       seconds: (performance.now() - began) / 1000,
     };
   } finally {
+    attacks?.stop();
+    application.stop();
+    await failing; // nothing of it goes on behind the end
     for (const proxy of proxies) await proxy.kill();
     await root.end().catch(() => {});
     await cutter.end().catch(() => {});
@@ -143,6 +149,7 @@ export function tableOf(report: SiegeReport): string {
     ['connections cut (pg_terminate_backend)', report.cuts],
     ['instances taken over from dead proxies', report.takeovers],
     ['claims whose answer was lost', report.strays],
+    ['proxy starts that failed', report.failedStarts],
     ['starts whose COMMIT went unanswered', report.unknownCommits],
     ['starts rolled back', report.rolledBackStarts],
     ['duplicates', report.duplicates],
