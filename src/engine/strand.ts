@@ -72,6 +72,8 @@ export class Strand {
   #session: Session | null = null;
   #open = false;
   #failed = false;
+  /** The last step is committed and its checkpoint is not: it ran outside a transaction, or in another database. */
+  #ahead = false;
 
   readonly #parent: Strand | null;
 
@@ -101,11 +103,17 @@ export class Strand {
     const ending = statements.find((sql) => ENDS_TRANSACTION.test(withoutComments(sql)));
     if (ending !== undefined) return { kind: 'error', error: transactionControl() };
     if (this.#open && this.#walk.mustYield(this)) await this.#walk.yieldSlot(this);
+    // what is committed already should be known to be done before anything else is
+    if (this.#ahead) await this.flush();
+    if (this.#walk.elsewhere) return this.#executeElsewhere(statements);
 
     const session = this.#session ?? (await this.#walk.acquire(this));
     if (!(session instanceof Session)) return session;
-    this.check();
     this.#session = session;
+    if (this.stopped) {
+      this.releaseSession();
+      throw new Stopped();
+    }
     const lead = this.#lead(session);
     const commands = [...lead, BEGIN, ...statements.map((sql) => ({ sql, rows: true }))];
     this.stepSince = performance.now();
@@ -151,7 +159,7 @@ export class Strand {
     if (this.#open) {
       const session = this.#session as Session;
       const commands = [checkpointCommand(checkpoint), COMMIT];
-      const flight = await this.#fly(session, commands, 1);
+      const flight = await this.#fly(session, commands, 1, end !== null);
       if (flight.kind !== 'flight') throw new Stopped();
     } else {
       await this.#walk.send(checkpoint);
@@ -177,6 +185,7 @@ export class Strand {
     this.#session = branch.#session;
     this.#open = branch.#open;
     this.#failed = branch.#failed;
+    this.#ahead = branch.#ahead;
     branch.#session = null;
     branch.#open = false;
     this.pending.push(...branch.pending);
@@ -211,22 +220,26 @@ export class Strand {
   /**
    * Sends a flight. When its command number `commitAt` is the COMMIT of what is pending, that is confirmed, or the walk
    * is halted with the reason; either way before this returns.
+   * @param last nothing follows from this strand: the flight may go together with the first of whoever waits
    */
   async #fly(
     session: Session,
     commands: readonly Command[],
     commitAt: number,
+    last = false,
   ): Promise<{ kind: 'flight'; result: FlightResult } | Extract<StepResult, { kind: 'error' }>> {
     let result: FlightResult;
+    const handedOver = last && this.#walk.handOver(session);
+    if (handedOver) this.#session = null;
     try {
-      result = await session.run(commands);
+      result = await (handedOver ? session.owe(commands) : session.run(commands));
     } catch (error) {
       this.check();
       if (!(error instanceof ConnectionLost)) throw error;
       if (commitAt >= 0 && error.completed > commitAt) this.#confirm();
       this.#session = null;
       this.#open = false;
-      this.#walk.release(session);
+      if (!handedOver) this.#walk.release(session);
       if (error.server?.severity === 'ERROR' && error.completed > commitAt) {
         return { kind: 'error', error: error.server };
       }
@@ -251,6 +264,40 @@ export class Strand {
     this.pending = [];
     this.generation = null;
     this.#open = false;
+    this.#ahead = false;
+  }
+
+  /**
+   * A step in another database: one transaction there, its checkpoint afterwards in the control database. The role is
+   * looked at first, because the checkpoint cannot do that for a session that outlives its role.
+   */
+  async #executeElsewhere(statements: readonly string[]): Promise<StepResult> {
+    const session = this.#session ?? (await this.#walk.acquire(this));
+    if (!(session instanceof Session)) return session;
+    this.#session = session;
+    const gone = await this.#walk.roleIsGone();
+    if (this.stopped) {
+      this.releaseSession();
+      throw new Stopped();
+    }
+    if (gone !== null) return { kind: 'refused', text: gone };
+    const lead = this.#lead(session);
+    const commands = [...lead, BEGIN, ...statements.map((sql) => ({ sql, rows: true })), COMMIT];
+    this.stepSince = performance.now();
+    session.dirty = true;
+    const flight = await this.#fly(session, commands, -1);
+    this.stepSince = null;
+    if (flight.kind !== 'flight') return flight;
+    const { results, error, status } = flight.result;
+    if (error !== null) {
+      if (results.length <= lead.length) return this.#walk.sessionFailed(this, error);
+      this.#failed = status === 'E';
+      return NEEDS_NO_TRANSACTION.has(error.code)
+        ? this.#executeAlone(session, statements)
+        : { kind: 'error', error };
+    }
+    this.#ahead = true;
+    return { kind: 'rows', result: results.at(-2) as CommandResult };
   }
 
   /** Statements that cannot be in a transaction: each by itself, their checkpoint afterwards. */
@@ -269,6 +316,7 @@ export class Strand {
       last = flight.result.results.at(-1);
     }
     this.stepSince = null;
+    this.#ahead = true;
     return { kind: 'rows', result: last as CommandResult };
   }
 }

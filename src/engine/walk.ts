@@ -249,8 +249,13 @@ export class Walk {
   /** A session for the strand's step; when there is none to be had, the step's failure, or the walk is halted. */
   async acquire(strand: Strand): Promise<Session | Extract<StepResult, { kind: 'refused' }>> {
     const { pool, settings } = this.context;
-    const role = this.instance.role as string;
-    const database = this.instance.database ?? settings.controlDatabase;
+    const { role } = this.instance;
+    if (role === null)
+      return {
+        kind: 'refused',
+        text: this.#noConnection(`role "${this.instance.graph.role}" does not exist`),
+      };
+    const database = this.#database;
     const first = !this.progressed && this.#strands.size === 1;
     const credential = this.context.credential(role);
     const patience = first ? Math.min(QUANTUM_MS, settings.acquireTimeoutMs) : settings.acquireTimeoutMs;
@@ -270,7 +275,7 @@ export class Walk {
         return { kind: 'refused', text: this.#noSlot() };
       }
       if (!(error instanceof OpenFailure)) throw error;
-      const text = `Failed to connect to database '${database}' as '${role}'. Error: ${error.message}`;
+      const text = this.#noConnection(error.message);
       switch (error.kind) {
         case 'refused':
           return { kind: 'refused', text };
@@ -297,6 +302,30 @@ export class Walk {
     }
   }
 
+  /** Whether the steps run in another database than the engine's tables are in. */
+  get elsewhere(): boolean {
+    return this.#database !== this.context.settings.controlDatabase;
+  }
+
+  /** Why the role can have no session any more; null while it can. */
+  async roleIsGone(): Promise<string | null> {
+    const { role, graph } = this.instance;
+    if (role !== null && (await this.context.canLogIn(role))) return null;
+    const name = role ?? graph.role;
+    return this.#noConnection(
+      `role "${name}" ${role === null ? 'does not exist' : 'is not permitted to log in'}`,
+    );
+  }
+
+  get #database(): string {
+    return this.instance.database ?? this.context.settings.controlDatabase;
+  }
+
+  #noConnection(why: string): string {
+    const role = this.instance.role ?? this.instance.graph.role;
+    return `Failed to connect to database '${this.#database}' as '${role}'. Error: ${why}`;
+  }
+
   #noSlot(): string {
     const { pool, settings } = this.context;
     return `pg_durable: connection limit reached (max_user_connections=${pool.limit}). Timed out after ${settings.acquireTimeoutMs / 1000}s waiting for an available execution slot.`;
@@ -304,6 +333,10 @@ export class Walk {
 
   release(session: Session): void {
     this.context.pool.release(session);
+  }
+
+  handOver(session: Session): boolean {
+    return this.context.pool.handOver(session);
   }
 
   discard(session: Session): void {
@@ -383,7 +416,7 @@ export class Walk {
     if (step === undefined) return this.haltHere({ retryIn: 0.1, counts: true });
     const text =
       error.code === ROLE_GONE
-        ? `Failed to connect to database '${this.instance.database ?? this.context.settings.controlDatabase}' as '${this.instance.role}'. Error: ${error.message}`
+        ? this.#noConnection(error.message)
         : `SQL execution failed: error returned from database: ${error.message}`;
     const failure: Entry = {
       ...step,

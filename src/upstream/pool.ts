@@ -90,8 +90,26 @@ export class SessionPool {
     });
   }
 
+  /**
+   * Hands a session over to who waits for one of its role and database, if he is next; the caller then leaves what it
+   * still has to send with `session.owe`, before it yields.
+   */
+  handOver(session: Session): boolean {
+    const next = this.#waiters[0];
+    if (session.closed || next?.key !== keyOf(session.role, session.database)) return false;
+    this.#waiters.shift();
+    clearTimeout(next.timer);
+    next.resolve(session);
+    return true;
+  }
+
   /** Gives a session back; a closed one only frees its slot. It must be outside a transaction. */
   release(session: Session): void {
+    if (session.indebted && !session.closed) {
+      const again = () => this.release(session);
+      session.run([]).then(again, again);
+      return;
+    }
     this.#used -= 1;
     const next = this.#waiters[0];
     const key = keyOf(session.role, session.database);
@@ -111,6 +129,10 @@ export class SessionPool {
 
   /** Ends a session in the midst of what it does: the statement is cancelled on the server, its transaction rolls back. */
   discard(session: Session): void {
+    if (session.indebted) {
+      this.release(session);
+      return;
+    }
     const key = session.flying ? session.cancelKey : null;
     session.close();
     if (key !== null) forwardCancel(this.#options.address, cancelPacket(key)).catch(() => {});

@@ -43,6 +43,15 @@ export class ConnectionLost extends Error {
   }
 }
 
+/** Commands left by a former holder of the session, to go with the next flight. */
+interface Debt {
+  readonly commands: readonly Command[];
+  readonly resolve: (result: FlightResult) => void;
+  readonly reject: (error: ConnectionLost) => void;
+}
+
+const ROLLBACK: Command = { sql: 'ROLLBACK' };
+
 interface Flight {
   readonly commands: readonly Command[];
   readonly results: CommandResult[];
@@ -67,6 +76,7 @@ export class Session {
   #length = 0;
   #needed = 5;
   #flight: Flight | null = null;
+  #debt: Debt | null = null;
   #fatal: ServerError | null = null;
   #ready: { resolve: () => void; reject: (error: Error) => void } | null = null;
   #onClose: (() => void) | null = null;
@@ -102,10 +112,51 @@ export class Session {
   }
 
   /**
-   * Sends a flight and resolves with what came of it. One at a time.
+   * Sends a flight and resolves with what came of it. One at a time. What the former holder left goes first, in the
+   * same round trip; if that fails, it is undone and the flight is sent again by itself.
    * @throws ConnectionLost when the session ends before the server is ready again.
    */
   run(commands: readonly Command[]): Promise<FlightResult> {
+    return this.#debt === null ? this.#send(commands) : this.#runBehind(this.#debt, commands);
+  }
+
+  /**
+   * Leaves commands that go to the server with the next flight of whoever has the session then, and resolves with what
+   * comes of them as if they had been a flight of their own. The last of them ends the transaction.
+   */
+  owe(commands: readonly Command[]): Promise<FlightResult> {
+    return new Promise((resolve, reject) => {
+      this.#debt = { commands, resolve, reject };
+    });
+  }
+
+  /** Whether commands of a former holder have not been sent yet. */
+  get indebted(): boolean {
+    return this.#debt !== null;
+  }
+
+  async #runBehind(debt: Debt, own: readonly Command[]): Promise<FlightResult> {
+    this.#debt = null;
+    const count = debt.commands.length;
+    let result: FlightResult;
+    try {
+      result = await this.#send([...debt.commands, ...own]);
+    } catch (error) {
+      const { message, server, completed } = error as ConnectionLost;
+      debt.reject(new ConnectionLost(message, server, Math.min(completed, count)));
+      throw new ConnectionLost(message, server, Math.max(0, completed - count));
+    }
+    if (result.error === null || result.results.length >= count) {
+      debt.resolve({ results: result.results.slice(0, count), error: null, status: 'I' });
+      return { ...result, results: result.results.slice(count) };
+    }
+    debt.resolve(result);
+    if (result.status === 'I') return await this.#send(own);
+    const again = await this.#send([ROLLBACK, ...own]);
+    return { ...again, results: again.results.slice(1) };
+  }
+
+  #send(commands: readonly Command[]): Promise<FlightResult> {
     return new Promise((resolve, reject) => {
       if (this.closed) {
         reject(new ConnectionLost('the connection was closed', this.#fatal));
@@ -141,6 +192,8 @@ export class Session {
     const flight = this.#flight;
     this.#flight = null;
     flight?.reject(lost);
+    this.#debt?.reject(lost);
+    this.#debt = null;
     const listener = this.#onClose;
     this.#onClose = null;
     listener?.();
