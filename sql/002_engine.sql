@@ -157,6 +157,8 @@ BEGIN
                 graph    = coalesce(i.graph, (
                                SELECT json_build_object(
                                           'root', u.root_node,
+                                          'role', (SELECT a.rolname FROM pg_catalog.pg_roles AS a
+                                                   WHERE a.oid = u.submitted_by),
                                           'nodes', json_agg(json_build_array(
                                               k.id, k.node_type, k.query, k.result_name, k.left_node, k.right_node)))
                                FROM df.nodes AS k

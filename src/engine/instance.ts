@@ -74,9 +74,12 @@ export class Instance {
   /** The graph, or why there is none to run. */
   #load(): Graph | string {
     const { id, role, superuser, graph } = this.claimed;
-    if (role === null) return `Instance ${id}: submitted_by role no longer exists in pg_roles`;
-    if (superuser === true && !this.#context.settings.enableSuperuserInstances) {
-      return `pg_durable blocked instance ${id}: submitted_by role "${role}" is a superuser, but pg_durable.enable_superuser_instances is off`;
+    // what changes later counts where it matters: a role dropped meanwhile fails the next step
+    if (isFresh(this.claimed)) {
+      if (role === null) return `Instance ${id}: submitted_by role no longer exists in pg_roles`;
+      if (superuser === true && !this.#context.settings.enableSuperuserInstances) {
+        return `pg_durable blocked instance ${id}: submitted_by role "${role}" is a superuser, but pg_durable.enable_superuser_instances is off`;
+      }
     }
     try {
       return buildGraph(graph);
@@ -128,6 +131,11 @@ export class Instance {
     const { id, token, events } = this.claimed;
     return { instance: id, token, entries: [], end, generation: null, events };
   }
+}
+
+/** Whether nothing of it has been done. */
+function isFresh({ journal, generation }: ClaimedInstance): boolean {
+  return journal === null && generation === 1;
 }
 
 function endOf(outcome: Done | Failed): End {

@@ -4,6 +4,8 @@ import type { Pool } from 'pg';
 /** A graph as rows of df.nodes, as it was when the instance was first claimed. */
 export interface GraphRows {
   readonly root: string;
+  /** Name of the submitter at that time. */
+  readonly role: string;
   readonly nodes: ReadonlyArray<
     readonly [
       id: string,

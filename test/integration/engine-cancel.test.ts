@@ -45,9 +45,7 @@ describe('df.cancel', () => {
 
   test('a parked instance never wakes', async () => {
     const id = await d.start(`df.sleep(1) ~> 'INSERT INTO log VALUES (''woken'')'`);
-    await until(() =>
-      d.value('SELECT owner IS NULL AND wake_at IS NOT NULL FROM _df.instances WHERE id = $1', [id]),
-    );
+    await d.parked(id);
     await cancel(id);
     await d.complete('df.sleep(2)');
     expect(await logged('woken')).toBe(0);

@@ -229,9 +229,7 @@ describe('SLEEP', () => {
     });
     expect(await d.status(id)).toBe('running');
     // parked: no lease, a time to wake
-    await until(() =>
-      d.value('SELECT owner IS NULL AND wake_at IS NOT NULL FROM _df.instances WHERE id = $1', [id]),
-    );
+    await d.parked(id);
     expect(await d.ended(id)).toBe('completed');
     expect(JSON.parse((await d.output(id))!)).toEqual({ slept: true, seconds: 1 });
   });

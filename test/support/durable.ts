@@ -75,6 +75,18 @@ export class Durable {
     return answer.rows[0]!.id;
   }
 
+  /** Waits until the instance has been worked on and given back, with a time to wake. */
+  async parked(id: string): Promise<void> {
+    await until(
+      () =>
+        this.value(
+          'SELECT graph IS NOT NULL AND owner IS NULL AND wake_at IS NOT NULL FROM _df.instances WHERE id = $1',
+          [id],
+        ),
+      { everyMs: 5, what: `instance ${id} to be parked` },
+    );
+  }
+
   /** Waits until the instance has this status, by default any final one. @returns the status */
   async ended(id: string, timeoutMs = 15_000): Promise<string> {
     return await until(
