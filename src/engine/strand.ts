@@ -115,10 +115,7 @@ export class Strand {
       throw new Stopped();
     }
     const lead = this.#lead(session);
-    const steps = statements.map((sql) => ({ sql, rows: true }));
-    // in another database there is no checkpoint to commit with: the step by itself, its checkpoint after it
-    const apart = this.#walk.isElsewhere;
-    const commands = apart ? [...lead, BEGIN, ...steps, COMMIT] : [...lead, BEGIN, ...steps];
+    const commands = [...lead, BEGIN, ...statements.map((sql) => ({ sql, rows: true }))];
     this.stepSince = performance.now();
     session.dirty = true;
     const flight = await this.#fly(session, commands, this.#open ? this.#commitAt(lead) : -1);
@@ -133,14 +130,9 @@ export class Strand {
         ? this.#executeAlone(session, statements)
         : { kind: 'error', error };
     }
-    if (status !== (apart ? 'I' : 'T')) return { kind: 'error', error: transactionControl() };
-    this.#open = !apart;
-    return { kind: 'rows', result: results.at(apart ? -2 : -1) as CommandResult };
-  }
-
-  /** Whether a step's transaction is open, to be committed with its checkpoint. */
-  get isOpen(): boolean {
-    return this.#open;
+    if (status !== 'T') return { kind: 'error', error: transactionControl() };
+    this.#open = true;
+    return { kind: 'rows', result: results.at(-1) as CommandResult };
   }
 
   /** Runs a query of the engine's own in the step's transaction, before its checkpoint. */

@@ -106,12 +106,6 @@ export class Walk {
     strand.push({ node: node.id, stamp, kind, value: outcomeText(outcome), due: null });
   }
 
-  /** Whether its steps run in another database than the control database. */
-  get isElsewhere(): boolean {
-    const { database } = this.instance;
-    return database !== null && database !== this.context.settings.controlDatabase;
-  }
-
   bindings(scope: Scope): Bindings {
     const { id, label, vars } = this.instance;
     return { instanceId: id, label, variables: new Map(Object.entries(vars)), names: scope.names };

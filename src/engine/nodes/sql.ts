@@ -51,8 +51,6 @@ export async function visitSql(walk: Walk, node: SqlNode, scope: Scope, strand: 
       if ('code' in answer) return fail(ERROR_PREFIX + answer.message, failureDetail(walk, answer, sql));
       const detail = answer.columns === undefined ? undefined : JSON.stringify(answer.columns);
       strand.push({ node: node.id, stamp, kind: 'c', value: answer.text, due: null, detail });
-      // what could not be one transaction with its checkpoint is followed by it at once
-      if (!strand.isOpen) await strand.flush();
       return { kind: 'done', result: answer };
     }
   }
