@@ -186,7 +186,7 @@ $$;
 COMMENT ON FUNCTION _df.marker(text) IS 'A status as df.explain shows it. Anybody.';
 
 -- A chain of THEN nodes is flattened: its first step stands where the chain stands, each further one on a line of its
--- own with the same prefix and an arrow. A node's sections (body, condition, branches) are indented below it.
+-- own with the same prefix and an arrow. The name of a THEN stands at its right step, whose result it has. A node's sections (body, condition, branches) are indented below it.
 CREATE FUNCTION _df.render(
     p_root         text,
     p_ids          text[],
@@ -216,7 +216,10 @@ DECLARE
     v_prefix   text;
     v_link     text;
     v_chain    int[];
+    v_names    text[];          -- of the chain's steps: a named THEN has its right step's result, so it shows there
     v_open     text[];          -- right sides still to be flattened
+    v_inherit  text[];          -- the names that they take over
+    v_name     text;
     v_id       text;
     v_below    text;
     v_config   text[];
@@ -236,18 +239,24 @@ BEGIN
         END IF;
 
         v_chain := '{}';
+        v_names := '{}';
         v_open := ARRAY[v_id];
+        v_inherit := ARRAY[NULL::text];
         WHILE cardinality(v_open) > 0 LOOP
             v_id := v_open[cardinality(v_open)];
             v_open := trim_array(v_open, 1);
             i := (v_index ->> v_id)::int;
+            v_name := coalesce(p_result_names[i], v_inherit[cardinality(v_inherit)]);
+            v_inherit := trim_array(v_inherit, 1);
             v_visits := v_visits + 1;
             IF v_visits > 2 * cardinality(p_ids) + 10000 THEN
                 RAISE EXCEPTION USING ERRCODE = 'XX000', MESSAGE = 'graph contains a cycle';
             ELSIF p_types[i] = 'THEN' THEN
                 v_open := v_open || p_right_nodes[i] || p_left_nodes[i];
+                v_inherit := v_inherit || v_name || NULL::text;
             ELSIF i IS NOT NULL THEN
                 v_chain := v_chain || i;
+                v_names := v_names || v_name;
             END IF;
         END LOOP;
 
@@ -257,7 +266,7 @@ BEGIN
         FOR n IN 1 .. cardinality(v_chain) LOOP
             i := v_chain[n];
             k_item := k_item || (v_prefix || CASE WHEN n > 1 THEN '→ ' ELSE v_link END
-                                 || _df.node_text(p_types[i], p_queries[i], p_result_names[i], p_markers[i]));
+                                 || _df.node_text(p_types[i], p_queries[i], v_names[n], p_markers[i]));
             k_prefix := k_prefix || NULL::text;
             k_link := k_link || NULL::text;
             v_below := v_prefix || CASE WHEN v_link = '├─' AND cardinality(v_chain) = 1 THEN '│   ' ELSE '    ' END;

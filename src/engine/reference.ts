@@ -2,7 +2,7 @@
  * References to named results: `$name`, `$name?`, `$name.col`, `$name.col?`, `$name.*`. Source: df-api §5.4, §5.5;
  * decisions #12 and #14. Pure.
  */
-import { type Json, JsonNumber, printJson, tryParseJson } from './json.js';
+import { type Json, JsonNumber, type JsonObject, printJson, tryParseJson } from './json.js';
 
 /** A named result: its JSON text, and the columns where an empty row set would otherwise lose them. */
 export interface NamedResult {
@@ -83,7 +83,8 @@ export function columnJson(
   if (!(holder instanceof Map)) {
     throw new SubstitutionError(`$${name}.${column}: result is neither a row set nor a JSON object`);
   }
-  const found = holder.get(column);
+  const own = holder.get(column);
+  const found = own === undefined && rows !== null ? fieldOfOnlyColumn(holder, column) : own;
   if (found === undefined) {
     if (mode === 'sql' || nullSafe) return undefined;
     const available = [...holder.keys()].sort().join(', ');
@@ -93,6 +94,13 @@ export function columnJson(
   }
   if (found === null && !nullSafe) throw new SubstitutionError(`$${name}.${column} is NULL`);
   return found;
+}
+
+/** `SELECT f()` of a function with several results is one column, named after it: its fields are meant then. */
+function fieldOfOnlyColumn(row: JsonObject, field: string): Json | undefined {
+  if (row.size !== 1 || row.has(field)) return undefined;
+  const [only] = row.values();
+  return only instanceof Map ? only.get(field) : undefined;
 }
 
 function firstOfRows(name: string, rows: readonly Json[], nullSafe: boolean): Json {

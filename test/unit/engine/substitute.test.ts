@@ -113,6 +113,12 @@ describe('$name in SQL', () => {
     expect(sql('$j.nope', bind({ j: '{"a":1}' }))).toBe('$j.nope');
   });
 
+  test('fields of an only column that is an object, where no column has the name', () => {
+    const bindings = bind({ f: rows('{"f":{"done":true,"n":null}}'), g: rows('{"g":{"a":1},"h":2}') });
+    expect(sql('$f.done $f.n? $g.a $f.nope', bindings)).toBe('true NULL $g.a $f.nope');
+    expect(() => sql('$f.n', bindings)).toThrow('$f.n is NULL');
+  });
+
   test('rows and row_count of a row set are columns', () => {
     expect(sql('$user.rows', bind({ user }))).toBe('$user.rows');
   });
