@@ -62,7 +62,7 @@ export class Executor {
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
-    this.#outbox = new Outbox(options.database, options.log);
+    this.#outbox = new Outbox(options.database, options.log, this.#answerMs);
     this.#context = {
       pool: options.sessions,
       outbox: this.#outbox,
@@ -148,6 +148,11 @@ export class Executor {
     this.#state = 'stopped';
   }
 
+  /** How long the database may take to answer: later than this it has given up on this executor anyway. */
+  get #answerMs(): number {
+    return Math.max(this.#options.leaseMs, 5000);
+  }
+
   #room(): number {
     const slots = this.#options.sessions.limit;
     return slots + Math.ceil(slots * AHEAD) - this.#held.size;
@@ -161,7 +166,7 @@ export class Executor {
     this.#offered = new Set(tokens);
     let answer: Claim;
     try {
-      answer = await claim(database, this.#owner, tokens);
+      answer = await claim(database, this.#owner, tokens, this.#answerMs);
     } catch (error) {
       this.#offered = new Set(); // what it took all the same, the next heartbeat finds
       log.warn({ code: (error as { code?: string }).code, err: error }, 'claiming failed');
@@ -217,7 +222,7 @@ export class Executor {
   async #heartbeat(): Promise<void> {
     const { database, leaseMs, log } = this.#options;
     const held = [...this.#held.values()].map((instance) => instance.claimed);
-    const beat = await heartbeat(database, this.#owner, leaseMs / 1000, held);
+    const beat = await heartbeat(database, this.#owner, leaseMs / 1000, held, this.#answerMs);
     if (!beat.alive) {
       log.warn('declared dead by another proxy: what was held is lost, beginning anew');
       for (const instance of this.#held.values()) instance.lose();

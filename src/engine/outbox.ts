@@ -20,13 +20,16 @@ const BATCH = 200;
 export class Outbox {
   readonly #pool: Pool;
   readonly #log: Logger;
+  readonly #withinMs: number;
   #waiting: Waiting[] = [];
   #writing: Promise<void> | null = null;
   #closed = false;
 
-  constructor(pool: Pool, log: Logger) {
+  /** @param withinMs how long the database may take to answer before a write counts as lost */
+  constructor(pool: Pool, log: Logger, withinMs: number) {
     this.#pool = pool;
     this.#log = log;
+    this.#withinMs = withinMs;
   }
 
   /**
@@ -55,6 +58,7 @@ export class Outbox {
           await applyCheckpoints(
             this.#pool,
             batch.map((one) => one.checkpoint),
+            this.#withinMs,
           ),
         );
         for (const one of batch) one.resolve(lost.has(one.checkpoint.instance));
@@ -75,7 +79,7 @@ export class Outbox {
       // one of them is at fault: find it by writing each alone
       for (const single of batch) {
         try {
-          const lost = await applyCheckpoints(this.#pool, [single.checkpoint]);
+          const lost = await applyCheckpoints(this.#pool, [single.checkpoint], this.#withinMs);
           single.resolve(lost.length > 0);
         } catch (own) {
           if (isAboutContent(own)) single.reject(own);

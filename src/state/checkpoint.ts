@@ -1,6 +1,8 @@
 /** `_df.checkpoint` and `_df.apply`: what an executor writes of an instance, under the token of its lease. */
 import type { Pool } from 'pg';
 import { type Command, floatArray, textArray } from '../upstream/command.js';
+import { answer } from './answer.js';
+import { mergeCheckpoints } from './merge.js';
 
 /**
  * What happened to a node. c completed, f failed (leaves, journaled); C, F the same of composites and of leaves whose
@@ -78,18 +80,25 @@ export function checkpointCommand(checkpoint: Checkpoint): Command {
  * Writes checkpoints that belong to no step, in one transaction.
  * @returns the ids of the instances that are no longer held under their token: nothing was written for them.
  */
-export async function applyCheckpoints(pool: Pool, checkpoints: readonly Checkpoint[]): Promise<string[]> {
-  const rows = checkpoints.map((checkpoint) => ({
+export async function applyCheckpoints(
+  pool: Pool,
+  checkpoints: readonly Checkpoint[],
+  withinMs: number,
+): Promise<string[]> {
+  const rows = mergeCheckpoints(checkpoints).map((checkpoint) => ({
     id: checkpoint.instance,
     token: checkpoint.token,
     ...columnsOf(checkpoint),
     generation: checkpoint.generation,
     events: checkpoint.events,
   }));
-  const answer = await pool.query<{ lost: string[] }>('SELECT _df.apply($1::json) AS lost', [
-    JSON.stringify(rows),
-  ]);
-  return answer.rows[0]?.lost ?? [];
+  const [applied] = await answer<{ lost: string[] }>(
+    pool,
+    'SELECT _df.apply($1::json) AS lost',
+    [JSON.stringify(rows)],
+    withinMs,
+  );
+  return applied?.lost ?? [];
 }
 
 function columnsOf(checkpoint: Checkpoint) {

@@ -1,5 +1,6 @@
 /** `_df.claim`: lease and load what is due, in one round trip. */
 import type { Pool } from 'pg';
+import { answer } from './answer.js';
 
 /** A graph as rows of df.nodes, as it was when the instance was first claimed. */
 export interface GraphRows {
@@ -55,10 +56,17 @@ export interface Claim {
 }
 
 /** Leases up to `tokens.length` due instances to `owner`; the n-th gets the n-th token. */
-export async function claim(pool: Pool, owner: string, tokens: readonly string[]): Promise<Claim> {
-  const answer = await pool.query<{ claim: Claim }>('SELECT _df.claim($1, $2::uuid[]) AS claim', [
-    owner,
-    tokens,
-  ]);
-  return (answer.rows[0] as { claim: Claim }).claim;
+export async function claim(
+  pool: Pool,
+  owner: string,
+  tokens: readonly string[],
+  withinMs: number,
+): Promise<Claim> {
+  const rows = await answer<{ claim: Claim }>(
+    pool,
+    'SELECT _df.claim($1, $2::uuid[]) AS claim',
+    [owner, tokens],
+    withinMs,
+  );
+  return (rows[0] as { claim: Claim }).claim;
 }

@@ -1,5 +1,6 @@
 /** `_df.enlist`, `_df.heartbeat`, `_df.resign`: the life of an executor in the database. */
 import type { Pool } from 'pg';
+import { answer } from './answer.js';
 
 export interface Heartbeat {
   /** false: this executor had been declared dead; everything that it held is lost. */
@@ -23,12 +24,15 @@ export async function heartbeat(
   owner: string,
   lease: number,
   held: ReadonlyArray<{ readonly id: string; readonly token: string }>,
+  withinMs: number,
 ): Promise<Heartbeat> {
-  const answer = await pool.query<{ beat: Heartbeat }>(
+  const rows = await answer<{ beat: Heartbeat }>(
+    pool,
     'SELECT _df.heartbeat($1, $2, $3::text[], $4::uuid[]) AS beat',
     [owner, lease, held.map((one) => one.id), held.map((one) => one.token)],
+    withinMs,
   );
-  return (answer.rows[0] as { beat: Heartbeat }).beat;
+  return (rows[0] as { beat: Heartbeat }).beat;
 }
 
 /** Leaves in order: what is still held can be claimed by others at once. */
