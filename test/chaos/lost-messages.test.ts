@@ -22,7 +22,11 @@ beforeAll(async () => {
   upstream.host = `127.0.0.1:${forwarder.port}`;
   proxy = await startProxy({
     database: { ...database, adminUrl: upstream.href },
-    settings: { lease_duration: '1s', poll_interval: '50ms', step_idle_timeout: '2s' },
+    settings: {
+      ...{ lease_duration: '1s', poll_interval: '50ms', step_idle_timeout: '2s' },
+      // instances must wait for each other's sessions
+      max_user_connections: '3',
+    },
   });
   role = await database.createRole('chaos');
   root = new pg.Client({ connectionString: database.superUrl });
@@ -70,6 +74,9 @@ async function traces(): Promise<string[]> {
   return rows.map((row) => row.trace);
 }
 
+// parking, and a timer's end right before a join, written by itself
+const WAKES_AND_JOINS = `df.sleep(1) ~> ('INSERT INTO chaos.trace VALUES (1, ''b'', 1)' & 'INSERT INTO chaos.trace VALUES (1, ''c'', 1)')`;
+
 // numbers whose kind is: join, loop, finale, root, sequence
 const ORDERS = [1, 2, 5, 6, 7].map((number) => order(number));
 
@@ -109,16 +116,30 @@ test.each(['request', 'answer'] as const)(
 test.each(['request', 'answer'] as const)(
   'the %s of a checkpoint without a step is lost, anywhere: a timer fires once',
   async (loss) => {
-    // parking, and a timer's end right before a join
-    const graph = `df.sleep(1) ~> ('INSERT INTO chaos.trace VALUES (1, ''b'', 1)' & 'INSERT INTO chaos.trace VALUES (1, ''c'', 1)')`;
     for (let n = 1; ; n += 1) {
       await root.query('TRUNCATE chaos.trace');
       const before = forwarder.lost;
       forwarder.rule = nth('_df.apply', n, loss);
-      const id = await start(graph);
+      const id = await start(WAKES_AND_JOINS);
       expect(await ended(id), `write ${n}`).toBe('completed');
       expect(await traces(), `write ${n}`).toEqual(['1/b/1', '1/c/1']);
       if (forwarder.lost === before) break;
+    }
+  },
+);
+
+test.each(['request', 'answer'] as const)(
+  'the %s of a checkpoint is lost while instances hand sessions to each other',
+  async (loss) => {
+    const orders = [7, 14, 21, 28].map((number) => order(number));
+    for (let n = 1; n <= 12; n += 1) {
+      await root.query('TRUNCATE chaos.trace');
+      forwarder.rule = nth('_df.checkpoint', n, loss);
+      const ids: string[] = [];
+      for (const { graph } of orders) ids.push(await start(graph));
+      for (const id of ids) expect(await ended(id), `checkpoint ${n}`).toBe('completed');
+      const expected = orders.flatMap((one) => one.traces).sort();
+      expect((await traces()).sort(), `checkpoint ${n}`).toEqual(expected);
     }
   },
 );
@@ -154,6 +175,53 @@ test('a branch whose COMMIT went unanswered when another branch failed at its ow
   await until(() => forwarder.lost > before, { what: 'the COMMIT of b' });
   forwarder.rule = null;
   expect(await ended(id)).toBe('failed');
+  expect(await traces()).toEqual(['1/b/1', '1/c/1']);
+});
+
+test('a network that swallows a heartbeat, a claim and a checkpoint without a word stops nothing for long', async () => {
+  const swallowed = ['_df.heartbeat', '_df.claim', '_df.apply'].map((text) => nth(text, 1, 'hold'));
+  forwarder.rule = (chunk, sent) => (swallowed.some((rule) => rule(chunk, sent) !== null) ? 'hold' : null);
+  const before = forwarder.lost;
+  expect(await ended(await start(WAKES_AND_JOINS))).toBe('completed');
+  expect(await traces()).toEqual(['1/b/1', '1/c/1']);
+  await until(() => forwarder.lost - before === 3, { what: 'the losses' });
+  await until(
+    async () =>
+      (await root.query('SELECT FROM _df.executors WHERE lease_until > clock_timestamp()')).rows.length > 0,
+    { what: 'a living executor' },
+  );
+});
+
+test('a step under way when its instance was taken away does not commit', async () => {
+  await root.query('SELECT pg_advisory_lock(4711)');
+  const id = await start(
+    "'INSERT INTO chaos.trace SELECT 1, ''b'', 1 FROM pg_advisory_xact_lock(4711)' ~> 'INSERT INTO chaos.trace VALUES (1, ''c'', 1)'",
+  );
+  await until(
+    async () =>
+      (await root.query("SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"))
+        .rows.length > 0,
+    { what: 'the step waiting' },
+  );
+  // another executor has it now; this one must not hear of it before it commits
+  forwarder.rule = (chunk) => (chunk.includes('_df.heartbeat') ? 'request' : null);
+  const other = '22222222-2222-4222-8222-222222222222';
+  await root.query('SELECT _df.enlist($1, 3600)', [other]);
+  await root.query('UPDATE _df.instances SET owner = $2, token = gen_random_uuid() WHERE id = $1', [
+    id,
+    other,
+  ]);
+  await root.query('SELECT pg_advisory_unlock(4711)');
+  await until(
+    async () =>
+      (await root.query("SELECT FROM pg_stat_activity WHERE usename = $1 AND state <> 'idle'", [role.name]))
+        .rows.length === 0,
+    { what: 'the end of the step' },
+  );
+  expect(await traces()).toEqual([]);
+  forwarder.rule = null;
+  await root.query('SELECT _df.resign($1)', [other]);
+  expect(await ended(id)).toBe('completed');
   expect(await traces()).toEqual(['1/b/1', '1/c/1']);
 });
 
