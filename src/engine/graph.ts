@@ -112,8 +112,8 @@ export function buildGraph(rows: GraphRows): Graph {
         return { ...common, type, value: typeof value === 'string' ? value : null };
       }
       case 'SLEEP': {
-        const seconds = Number(query);
-        if (!Number.isFinite(seconds) || seconds < 0) throw new GraphError(`node ${id}: bad duration`);
+        const seconds = /^\d{1,19}$/.test(query ?? '') ? Number(query) : Number.NaN;
+        if (Number.isNaN(seconds)) throw new GraphError(`node ${id}: bad duration`);
         return { ...common, type, seconds };
       }
       default:

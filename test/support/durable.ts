@@ -188,7 +188,9 @@ export class Durable {
     const engine = await this.value("SELECT to_jsonb(i) - 'graph' FROM _df.instances AS i WHERE id = $1", [
       id,
     ]);
-    return JSON.stringify({ engine, nodes: await this.nodes(id) });
+    const nodes = await this.nodes(id);
+    const shown = nodes.filter((node) => node.status !== 'completed').slice(0, 10);
+    return JSON.stringify({ engine, nodes: nodes.length, unfinished: shown }).slice(0, 4000);
   }
 
   async close(): Promise<void> {

@@ -4,6 +4,9 @@ import type { Scope } from '../scope.js';
 import type { Strand } from '../strand.js';
 import type { Walk } from '../walk.js';
 
+/** A thousand years: what comes after it, timestamps could not hold. */
+const LONGEST_S = 31_556_952_000;
+
 /** SLEEP: a durable timer; its deadline is in the journal, by the database's clock. Source: df-api §4.9. */
 export async function visitSleep(
   walk: Walk,
@@ -18,8 +21,9 @@ export async function visitSleep(
   if (record?.kind === 't') {
     await walk.wait(strand, (record.dueAt ?? 0) - performance.now());
   } else if (node.seconds > 0) {
-    strand.push({ node: node.id, stamp, kind: 't', value: null, due: node.seconds });
-    await walk.wait(strand, node.seconds * 1000);
+    const seconds = Math.min(node.seconds, LONGEST_S);
+    strand.push({ node: node.id, stamp, kind: 't', value: null, due: seconds });
+    await walk.wait(strand, seconds * 1000);
   }
   const value = `{"slept":true,"seconds":${node.seconds}}`;
   strand.push({ node: node.id, stamp, kind: 'c', value, due: null });
