@@ -280,8 +280,11 @@ BEGIN
         status_details = jsonb_build_object('execution_id', e.stamp)
                          || CASE WHEN e.kind = 'f' THEN coalesce(p_detail::jsonb, '{}') ELSE '{}' END,
         updated_at     = v_now
-    FROM unnest(p_nodes, p_stamps, p_values, string_to_array(p_kinds, NULL)) AS e (node, stamp, value, kind)
-    WHERE k.instance_id = p_instance
+    -- fenced, so that each entry finds its row by the primary key: from the instance's side it would cost the product
+    FROM (SELECT p_instance AS instance, u.node, u.stamp, u.value, u.kind
+          FROM unnest(p_nodes, p_stamps, p_values, string_to_array(p_kinds, NULL)) AS u (node, stamp, value, kind)
+          OFFSET 0) AS e
+    WHERE k.instance_id = e.instance
       AND k.id = e.node
       AND e.kind IN ('c', 'C', 'f', 'F', 'r', 't')
       -- a note that a node runs may come after its end: then the end stands
