@@ -8,7 +8,8 @@
 --   _df.on_cancel      (trigger)  df.cancel: fences the instance off, in the caller's transaction
 --   _df.heartbeat      (admin)    extends the executor's lease, takes over from dead executors
 --
--- SQLSTATEs that only executors see: DF001 lease lost, DF002 cancelled, DF003 role gone, DF004 done already.
+-- SQLSTATEs that only executors see: DF001 lease lost, DF002 cancelled, DF003 role gone, DF004 done already, DF005 read-only and nothing
+-- changed.
 
 CREATE FUNCTION _df.now() RETURNS timestamptz
     LANGUAGE plpgsql STABLE
@@ -208,6 +209,17 @@ COMMENT ON FUNCTION _df.claim(uuid, uuid[]) IS
 -- that is a step: for f a JSON object that is added to status_details, for c the columns of its empty result.
 -- p_end: NULL the lease goes on; completed, failed; parked: give the lease back, wake in p_wake seconds (NULL: not by
 -- itself); waiting: the same, p_output says what for; retry: the same, and count an attempt.
+CREATE FUNCTION _df.generations(p_stamp text) RETURNS int[]
+    LANGUAGE sql IMMUTABLE STRICT
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT array_agg(s.part::int ORDER BY s.n)
+    FROM unnest(string_to_array(p_stamp, '::')) WITH ORDINALITY AS s (part, n)
+    WHERE s.n % 2 = 0
+$$;
+COMMENT ON FUNCTION _df.generations(text) IS
+    'The generations in a stamp <instance>::<generation>::<node>::<generation>…, outermost first: of two stamps of one node the later has the larger list. Owner only.';
+
 CREATE FUNCTION _df.record(
     p_instance   text,
     p_token      uuid,
@@ -237,7 +249,7 @@ DECLARE
     v_due    timestamptz;
 BEGIN
     -- few statements: what a statement costs to begin is most of what a checkpoint costs
-    IF p_end IS NULL AND p_generation IS NULL THEN
+    IF p_end IS NULL AND p_generation IS NULL AND strpos(p_kinds, 's') = 0 THEN
         SELECT i.token, i.cancel_xid, i.role, clock_timestamp() + c.shift,
                (SELECT r.rolcanlogin FROM pg_catalog.pg_roles AS r WHERE r.oid = i.role)
         INTO v_token, v_cancel, v_role, v_now, v_login
@@ -290,7 +302,15 @@ BEGIN
       -- a note that a node runs may come after its end: then the end stands
       AND NOT (e.kind IN ('r', 't')
                AND k.status IN ('completed', 'failed')
-               AND k.status_details ->> 'execution_id' = e.stamp);
+               AND k.status_details ->> 'execution_id' = e.stamp)
+      -- and a repeated note changes nothing: a step under a snapshot must not find its row changed by it again
+      AND NOT (e.kind = 'r'
+               AND k.status = 'running'
+               AND k.status_details ->> 'execution_id' = e.stamp)
+      -- what an older generation still had to say comes too late
+      AND (k.status_details IS NULL
+           OR k.status_details ->> 'execution_id' = e.stamp
+           OR _df.generations(e.stamp) >= _df.generations(k.status_details ->> 'execution_id'));
 
     FOR n IN 1 .. length(p_kinds) LOOP
         v_kind := substr(p_kinds, n, 1);
@@ -307,7 +327,8 @@ BEGIN
             ON CONFLICT ON CONSTRAINT journal_pkey DO UPDATE
             SET stamp = excluded.stamp, kind = excluded.kind, value = excluded.value, columns = excluded.columns,
                 due = excluded.due
-            WHERE NOT (j.stamp = excluded.stamp AND j.kind IN ('c', 'f', 'w'));
+            WHERE CASE WHEN j.stamp = excluded.stamp THEN j.kind NOT IN ('c', 'f', 'w')
+                       ELSE _df.generations(excluded.stamp) > _df.generations(j.stamp) END;
             IF NOT FOUND THEN
                 -- an attempt of the same executor whose COMMIT it had given up for lost, or never heard of
                 RAISE EXCEPTION 'node % of instance % is done already', p_nodes[n], p_instance USING ERRCODE = 'DF004';
@@ -384,8 +405,15 @@ CREATE FUNCTION _df.checkpoint(
     SET enable_mergejoin = off
     SET jit = off
     SET plan_cache_mode = force_generic_plan
+    SET lock_timeout = '5s'  -- a transaction that has cancelled the instance and stays open must not hold a slot
 AS $$
 BEGIN
+    IF current_setting('transaction_read_only')::boolean THEN
+        IF pg_current_xact_id_if_assigned() IS NULL THEN
+            RAISE EXCEPTION 'the step of instance % has changed nothing and cannot', p_instance USING ERRCODE = 'DF005';
+        END IF;
+        RAISE EXCEPTION 'the step has written and then made its transaction read-only' USING ERRCODE = '25006';
+    END IF;
     IF NOT _df.record(p_instance, p_token, p_nodes, p_stamps, p_kinds, p_values, p_dues, p_detail, p_end, p_output,
                       p_wake, p_generation, p_events) THEN
         -- a pooled session outlives its role: a step must not
@@ -396,7 +424,7 @@ $$;
 COMMENT ON FUNCTION _df.checkpoint(text, uuid, text[], text[], text, text[], float8[], text, text, text, float8, int, bigint) IS
     'The checkpoint of a step, in the step''s own transaction. Anybody may call it; it does nothing without the fencing token that only the executor of the instance has.';
 
-CREATE FUNCTION _df.apply(p_checkpoints json) RETURNS text[]
+CREATE FUNCTION _df.apply(p_checkpoints json) RETURNS json
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off
@@ -404,10 +432,12 @@ CREATE FUNCTION _df.apply(p_checkpoints json) RETURNS text[]
     SET enable_mergejoin = off
     SET jit = off
     SET plan_cache_mode = force_generic_plan
+    SET lock_timeout = '50ms'  -- one instance that somebody has locked must not hold up all the others
 AS $$
 DECLARE
     v_one  record;
     v_lost text[] := '{}';
+    v_busy text[] := '{}';
 BEGIN
     FOR v_one IN
         SELECT * FROM json_to_recordset(p_checkpoints) AS c (
@@ -422,13 +452,15 @@ BEGIN
         EXCEPTION
             WHEN SQLSTATE 'DF001' OR SQLSTATE 'DF002' OR SQLSTATE 'DF004' THEN
                 v_lost := v_lost || v_one.id;
+            WHEN lock_not_available THEN
+                v_busy := v_busy || v_one.id;
         END;
     END LOOP;
-    RETURN v_lost;
+    RETURN json_build_object('lost', v_lost, 'busy', v_busy);
 END
 $$;
 COMMENT ON FUNCTION _df.apply(json) IS
-    'Checkpoints that belong to no step (timers, parking, ends, statuses), many at once; returns the instances for which nothing was written because the lease was lost. Owner only.';
+    'Checkpoints that belong to no step (timers, parking, ends, statuses), many at once; returns the instances for which nothing was written: lost, because the lease was; busy, because somebody has locked them. Owner only.';
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Leases
@@ -440,7 +472,6 @@ AS $$
 DECLARE
     v_now   timestamptz := _df.now();
     v_alive boolean;
-    v_dead  uuid[];
     v_taken bigint := 0;
     v_lost  text[];
     v_stray json;
@@ -450,19 +481,20 @@ BEGIN
     WHERE e.id = p_owner;
     v_alive := FOUND;
 
-    WITH dead AS (
-        DELETE FROM _df.executors AS e
-        WHERE e.id IN (SELECT x.id FROM _df.executors AS x WHERE x.lease_until < v_now FOR UPDATE SKIP LOCKED)
-        RETURNING e.id
-    )
-    SELECT array_agg(d.id) INTO v_dead FROM dead AS d;
-    IF v_dead IS NOT NULL THEN
-        -- a statement of its own: it must see what the dead one claimed while its row was waited for
-        UPDATE _df.instances AS i
-        SET owner = NULL, token = NULL, wake_at = v_now
-        WHERE i.owner = ANY (v_dead) AND i.finished_at IS NULL;
-        GET DIAGNOSTICS v_taken = ROW_COUNT;
-    END IF;
+    DELETE FROM _df.executors AS e
+    WHERE e.id IN (SELECT x.id FROM _df.executors AS x WHERE x.lease_until < v_now FOR UPDATE SKIP LOCKED);
+
+    -- A statement of its own: it must see what the dead one claimed while its row was waited for. What somebody has
+    -- locked comes with a later beat.
+    UPDATE _df.instances AS i
+    SET owner = NULL, token = NULL, wake_at = v_now
+    WHERE i.id IN (SELECT x.id
+                   FROM _df.instances AS x
+                   WHERE x.owner IS NOT NULL
+                     AND x.finished_at IS NULL
+                     AND NOT EXISTS (SELECT FROM _df.executors AS e WHERE e.id = x.owner)
+                   FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS v_taken = ROW_COUNT;
 
     UPDATE df._worker_epoch AS w SET last_seen_at = clock_timestamp();
     IF NOT FOUND THEN
@@ -524,9 +556,12 @@ DECLARE
 BEGIN
     UPDATE _df.instances AS i
     SET wake_at = _df.now(), waiting = NULL
-    WHERE i.waiting IS NOT NULL
-      AND i.finished_at IS NULL
-      AND i.role = (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = p_role);
+    WHERE i.id IN (SELECT x.id
+                   FROM _df.instances AS x
+                   WHERE x.waiting IS NOT NULL
+                     AND x.finished_at IS NULL
+                     AND x.role = (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = p_role)
+                   FOR UPDATE SKIP LOCKED);  -- one that somebody has locked wakes by itself, later
     GET DIAGNOSTICS v_count = ROW_COUNT;
     RETURN v_count;
 END

@@ -99,7 +99,7 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
       Promise.all([proxy.close(config.shutdownTimeoutMs), executor.stop(config.shutdownTimeoutMs)]),
     );
     await executor.start();
-    const cancellations = listenForCancellations(admin, log, (instance) => executor.lose(instance));
+    const cancellations = listenForCancellations(admin, log, (instance) => executor.verify(instance));
     closers.push(() => cancellations.close());
     await markReady(database);
     return { host, port, stop: closeAll };

@@ -37,6 +37,8 @@ export interface ExecutorOptions {
 /** A step that has run for this long shows as running. */
 const MARK_AFTER_MS = 250;
 const MARK_EVERY_MS = 100;
+/** Between two claims while what is due is locked by others. */
+const LOCKED_MS = 100;
 /** Instances claimed beyond the slots, per slot. */
 const AHEAD = 1;
 
@@ -57,6 +59,7 @@ export class Executor {
   #timerAt = Number.POSITIVE_INFINITY;
   #beat: NodeJS.Timeout | null = null;
   #beating: Promise<void> | null = null;
+  #beatAgain = false;
   #marks: NodeJS.Timeout | null = null;
   #idle: (() => void) | null = null;
 
@@ -114,9 +117,13 @@ export class Executor {
     });
   }
 
-  /** An instance was cancelled in the database, or its lease was lost. */
-  lose(id: string): void {
-    this.#held.get(id)?.lose();
+  /**
+   * Somebody says that an instance was cancelled. Anybody can say so: the database is asked before anything is stopped.
+   */
+  verify(id: string): void {
+    if (!this.#held.has(id)) return;
+    if (this.#beating !== null) this.#beatAgain = true;
+    else this.#startBeat();
   }
 
   /**
@@ -135,6 +142,7 @@ export class Executor {
       });
       const grace = setTimeout(() => {
         for (const instance of this.#held.values()) instance.release();
+        void this.#outbox.close(); // what cannot be written now is left to the expiry of the lease
       }, graceMs);
       await empty;
       clearTimeout(grace);
@@ -186,12 +194,20 @@ export class Executor {
       void instance.run().then(() => this.#ended(claimed.id, instance));
     }
     this.#offered = new Set();
-    const next = answer.next === null ? pollMs : Math.max(answer.next * 1000, this.#more ? pollMs : 1);
-    this.#claimWithin(Math.min(pollMs, next));
+    this.#claimWithin(this.#untilNext(answer));
+  }
+
+  /** When the next claim may find something, in milliseconds from now. */
+  #untilNext({ next }: Claim): number {
+    const { pollMs } = this.#options;
+    if (next === null || this.#more) return pollMs;
+    // due and not taken: somebody has locked it
+    return next <= 0 ? LOCKED_MS : next * 1000;
   }
 
   /** Claims after this time, or earlier if that was intended already. */
-  #claimWithin(milliseconds: number): void {
+  #claimWithin(wanted: number): void {
+    const milliseconds = Math.min(wanted, this.#options.pollMs);
     const at = performance.now() + milliseconds;
     if (this.#state !== 'running' || at >= this.#timerAt) return;
     if (this.#timer !== null) clearTimeout(this.#timer);
@@ -216,6 +232,9 @@ export class Executor {
       })
       .finally(() => {
         this.#beating = null;
+        if (!this.#beatAgain) return;
+        this.#beatAgain = false;
+        this.#startBeat();
       });
   }
 

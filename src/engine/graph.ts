@@ -52,6 +52,9 @@ export interface Graph {
 
 export class GraphError extends Error {}
 
+/** As df.start allows (df-api §0.2): rows written by hand keep to the same. */
+const MAX_DEPTH = 256;
+const MAX_NODES = 10_000;
 const NAMELESS = new Set(['SLEEP', 'WAIT_SCHEDULE', 'BREAK']);
 
 /**
@@ -59,22 +62,22 @@ const NAMELESS = new Set(['SLEEP', 'WAIT_SCHEDULE', 'BREAK']);
  * @throws GraphError when rows are missing or contradict each other (they were written by hand).
  */
 export function buildGraph(rows: GraphRows): Graph {
+  if ((rows.nodes?.length ?? 0) > MAX_NODES) throw new GraphError(`there are more than ${MAX_NODES} nodes`);
   const byId = new Map((rows.nodes ?? []).map((row) => [row[0], row] as const));
-  const building = new Set<string>();
+  const seen = new Set<string>();
   let expandsRowSets = false;
 
-  const build = (id: string | null | undefined, of: string): Node => {
+  const build = (id: string | null | undefined, of: string, depth: number): Node => {
     if (typeof id !== 'string') throw new GraphError(`node ${of} lacks a child`);
     const row = byId.get(id);
     if (row === undefined) throw new GraphError(`node ${id} of ${of} does not exist`);
-    if (building.has(id)) throw new GraphError(`node ${id} contains itself`);
-    building.add(id);
-    const node = assemble(row);
-    building.delete(id);
-    return node;
+    if (seen.has(id)) throw new GraphError(`node ${id} is used twice`);
+    if (depth > MAX_DEPTH) throw new GraphError(`nesting is deeper than ${MAX_DEPTH}`);
+    seen.add(id);
+    return assemble(row, depth + 1);
   };
 
-  const assemble = (row: NonNullable<GraphRows['nodes']>[number]): Node => {
+  const assemble = (row: NonNullable<GraphRows['nodes']>[number], depth: number): Node => {
     const [id, type, query, name, left, right] = row;
     const common = { id, resultName: NAMELESS.has(type) ? null : name };
     if (query !== null && /\$\w+\.\*/.test(query)) expandsRowSets = true;
@@ -82,29 +85,29 @@ export function buildGraph(rows: GraphRows): Graph {
       case 'SQL':
         return { ...common, type, query: query ?? '' };
       case 'THEN':
-        return { ...common, type, left: build(left, id), right: build(right, id) };
+        return { ...common, type, left: build(left, id, depth), right: build(right, id, depth) };
       case 'IF': {
         const config = configOf(query, id);
         const condition =
           config.condition_type === 'result_has_rows'
             ? ({ kind: 'rows', name: String(config.result_name ?? '') } as const)
-            : ({ kind: 'step', node: build(config.condition_node as string, id) } as const);
-        return { ...common, type, condition, yes: build(left, id), no: build(right, id) };
+            : ({ kind: 'step', node: build(config.condition_node as string, id, depth) } as const);
+        return { ...common, type, condition, yes: build(left, id, depth), no: build(right, id, depth) };
       }
       case 'JOIN': {
         const extras = configOf(query, id).extra_nodes;
         const ids = [left, right, ...(Array.isArray(extras) ? (extras as string[]) : [])];
-        return { ...common, type, branches: ids.map((branch) => build(branch, id)) };
+        return { ...common, type, branches: ids.map((branch) => build(branch, id, depth)) };
       }
       case 'RACE':
-        return { ...common, type, branches: [build(left, id), build(right, id)] };
+        return { ...common, type, branches: [build(left, id, depth), build(right, id, depth)] };
       case 'LOOP': {
         const condition = configOf(query, id).condition_node;
         return {
           ...common,
           type,
-          body: build(left, id),
-          condition: typeof condition === 'string' ? build(condition, id) : null,
+          body: build(left, id, depth),
+          condition: typeof condition === 'string' ? build(condition, id, depth) : null,
         };
       }
       case 'BREAK': {
@@ -121,7 +124,7 @@ export function buildGraph(rows: GraphRows): Graph {
     }
   };
 
-  const root = build(rows.root, 'the instance');
+  const root = build(rows.root, 'the instance', 0);
   return { root, expandsRowSets };
 }
 

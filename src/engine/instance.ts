@@ -13,6 +13,8 @@ import { Scope } from './scope.js';
 import { Stopped } from './strand.js';
 import { type Halt, SHOWN, Walk } from './walk.js';
 
+/** In a row, without getting any further. A step whose connection is lost has a lower limit of its own. */
+const MAX_ATTEMPTS = 20;
 const OUTSIDE_LOOP = 'df.break() was called outside of a loop. df.break() may only be used inside df.loop().';
 
 export class Instance {
@@ -20,6 +22,7 @@ export class Instance {
   readonly #context: EngineContext;
   #walk: Walk | null = null;
   #lost = false;
+  #released = false;
 
   constructor(claimed: ClaimedInstance, context: EngineContext) {
     this.claimed = claimed;
@@ -29,6 +32,13 @@ export class Instance {
   /** Runs until the executor's hold has ended. Never throws. */
   async run(): Promise<void> {
     try {
+      if (this.claimed.attempts >= MAX_ATTEMPTS) {
+        await this.#write({
+          kind: 'failed',
+          output: `given up after ${this.claimed.attempts} attempts to continue`,
+        });
+        return;
+      }
       const graph = this.#load();
       if (typeof graph === 'string') {
         await this.#write({ kind: 'failed', output: graph });
@@ -58,11 +68,14 @@ export class Instance {
 
   /** Gives it back at the next possible moment: what is under way is rolled back. For a shutdown. */
   release(): void {
+    this.#released = true;
     this.#walk?.halt({ retryIn: 0, counts: false });
   }
 
   /** Shows the nodes on the way to a step that has run for longer than this as running. */
   markOverdue(milliseconds: number): void {
+    // a step under a snapshot fails when its node's row is marked meanwhile: the second time it is left in peace
+    if (this.claimed.attempts > 0) return;
     const entries = this.#walk?.overdueMarks(milliseconds) ?? [];
     if (entries.length === 0) return;
     this.#context.outbox.send({ ...this.#checkpoint(null), entries: [SHOWN, ...entries] }).then(
@@ -93,6 +106,7 @@ export class Instance {
     const walk = new Walk(this.claimed, graph, journal, this.#context);
     this.#walk = walk;
     if (this.#lost) return 'lost';
+    if (this.#released) return { retryIn: 0, counts: false };
     this.#toEnd(walk).catch((error: unknown) => {
       if (error instanceof Stopped) return;
       this.#context.log.error(

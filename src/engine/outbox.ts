@@ -1,12 +1,13 @@
 /**
  * Checkpoints that belong to no step, gathered while a write is under way and sent together: one transaction for all of
  * them. A write that fails because the database cannot be reached is tried again until it succeeds or the executor is
- * closed; the token keeps a late one from doing harm.
+ * closed; the token keeps a late one from doing harm. So is one whose instance somebody has locked (a transaction that
+ * has called df.cancel and is still open): the others do not wait for it.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
-import { applyCheckpoints, type Checkpoint } from '../state/checkpoint.js';
+import { type Applied, applyCheckpoints, type Checkpoint } from '../state/checkpoint.js';
 
 interface Waiting {
   readonly checkpoint: Checkpoint;
@@ -15,6 +16,7 @@ interface Waiting {
 }
 
 const RETRY_MS = 250;
+const BUSY_MS = 200;
 const BATCH = 200;
 
 export class Outbox {
@@ -54,19 +56,26 @@ export class Outbox {
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0, BATCH);
       try {
-        const lost = new Set(
-          await applyCheckpoints(
-            this.#pool,
-            batch.map((one) => one.checkpoint),
-            this.#withinMs,
-          ),
-        );
-        for (const one of batch) one.resolve(lost.has(one.checkpoint.instance));
+        const checkpoints = batch.map((one) => one.checkpoint);
+        this.#answered(batch, await applyCheckpoints(this.#pool, checkpoints, this.#withinMs));
       } catch (error) {
         await this.#failed(batch, error);
       }
     }
     this.#writing = null;
+  }
+
+  #answered(batch: readonly Waiting[], { lost, busy }: Applied): void {
+    const locked: Waiting[] = [];
+    for (const one of batch) {
+      if (busy.includes(one.checkpoint.instance) && !this.#closed) locked.push(one);
+      else one.resolve(lost.includes(one.checkpoint.instance) || busy.includes(one.checkpoint.instance));
+    }
+    if (locked.length === 0) return;
+    setTimeout(() => {
+      this.#waiting.push(...locked);
+      this.#writing ??= this.#write();
+    }, BUSY_MS);
   }
 
   async #failed(batch: Waiting[], error: unknown): Promise<void> {
@@ -79,8 +88,7 @@ export class Outbox {
       // one of them is at fault: find it by writing each alone
       for (const single of batch) {
         try {
-          const lost = await applyCheckpoints(this.#pool, [single.checkpoint], this.#withinMs);
-          single.resolve(lost.length > 0);
+          this.#answered([single], await applyCheckpoints(this.#pool, [single.checkpoint], this.#withinMs));
         } catch (own) {
           if (isAboutContent(own)) single.reject(own);
           else this.#waiting.push(single);

@@ -31,8 +31,7 @@ export function splitStatements(sql: string): string[] {
   while (at < sql.length) {
     const c = sql[at] as string;
     if (c === '-' && sql[at + 1] === '-') {
-      const end = sql.indexOf('\n', at);
-      at = end < 0 ? sql.length : end + 1;
+      at = endOfLine(sql, at);
       continue;
     }
     if (c === '/' && sql[at + 1] === '*') {
@@ -93,7 +92,14 @@ function createsRoutine(words: readonly string[]): boolean {
   return kind === 'function' || kind === 'procedure';
 }
 
-function endOfComment(sql: string, from: number): number {
+/** Behind a comment that begins with `--` there. */
+export function endOfLine(sql: string, from: number): number {
+  const end = sql.indexOf('\n', from);
+  return end < 0 ? sql.length : end + 1;
+}
+
+/** Behind a comment that begins with slash and star there; such comments nest. */
+export function endOfComment(sql: string, from: number): number {
   let depth = 0;
   for (let at = from; at < sql.length; at += 1) {
     if (sql[at] === '/' && sql[at + 1] === '*') {

@@ -18,6 +18,7 @@ import type { Command, CommandResult } from '../upstream/command.js';
 import { ConnectionLost, type FlightResult, type ServerError, Session } from '../upstream/session.js';
 import { isSsiConflict } from './conflict.js';
 import type { Scope } from './scope.js';
+import { endOfComment, endOfLine } from './split.js';
 import type { Walk } from './walk.js';
 
 /** The strand was stopped: a race was lost, the instance was cancelled, its lease was lost, its walk was halted. */
@@ -126,8 +127,8 @@ export class Strand {
       if (results.length <= lead.length) return this.#walk.sessionFailed(this, error);
       this.#failed = status === 'E';
       if (isSsiConflict(error)) this.#walk.conflict(error);
-      return NEEDS_NO_TRANSACTION.has(error.code)
-        ? this.#executeAlone(session, statements)
+      return NEEDS_NO_TRANSACTION.has(error.code) && statements.length === 1
+        ? this.#executeAlone(session, statements[0] as string)
         : { kind: 'error', error };
     }
     if (status !== 'T') return { kind: 'error', error: transactionControl() };
@@ -292,37 +293,39 @@ export class Strand {
     if (error !== null) {
       if (results.length <= lead.length) return this.#walk.sessionFailed(this, error);
       this.#failed = status === 'E';
-      return NEEDS_NO_TRANSACTION.has(error.code)
-        ? this.#executeAlone(session, statements)
+      return NEEDS_NO_TRANSACTION.has(error.code) && statements.length === 1
+        ? this.#executeAlone(session, statements[0] as string)
         : { kind: 'error', error };
     }
     this.#ahead = true;
     return { kind: 'rows', result: results.at(-2) as CommandResult };
   }
 
-  /** Statements that cannot be in a transaction: each by itself, their checkpoint afterwards. */
-  async #executeAlone(session: Session, statements: readonly string[]): Promise<StepResult> {
+  /** A statement that cannot be in a transaction: by itself, its checkpoint afterwards. */
+  async #executeAlone(session: Session, sql: string): Promise<StepResult> {
     const before = await this.#fly(session, this.#failed ? [ROLLBACK, ...RESET] : RESET, -1);
     if (before.kind !== 'flight') return before;
-    let last: CommandResult | undefined;
     this.stepSince = performance.now();
-    for (const sql of statements) {
-      const flight = await this.#fly(session, [{ sql, rows: true }], -1);
-      if (flight.kind !== 'flight') return flight;
-      if (flight.result.error !== null) {
-        this.stepSince = null;
-        return { kind: 'error', error: flight.result.error };
-      }
-      last = flight.result.results.at(-1);
-    }
+    const flight = await this.#fly(session, [{ sql, rows: true }], -1);
     this.stepSince = null;
+    if (flight.kind !== 'flight') return flight;
+    const { results, error, status } = flight.result;
+    if (status !== 'I') this.#failed = true; // it has begun a transaction: the next flight rolls it back
+    if (error !== null) return { kind: 'error', error };
+    if (status !== 'I') return { kind: 'error', error: transactionControl() };
     this.#ahead = true;
-    return { kind: 'rows', result: last as CommandResult };
+    return { kind: 'rows', result: results[0] as CommandResult };
   }
 }
 
 function withoutComments(sql: string): string {
-  return sql.replace(/^(?:\s+|--[^\n]*(?:\n|$)|\/\*(?:[^*]|\*(?!\/))*\*\/)+/, '');
+  let at = 0;
+  for (;;) {
+    if (/\s/.test(sql[at] ?? '')) at += 1;
+    else if (sql.startsWith('--', at)) at = endOfLine(sql, at);
+    else if (sql.startsWith('/*', at)) at = endOfComment(sql, at);
+    else return sql.slice(at);
+  }
 }
 
 function transactionControl(): ServerError {

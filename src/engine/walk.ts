@@ -14,6 +14,7 @@ import {
   type End,
   type Entry,
   LEASE_LOST,
+  READ_ONLY,
   ROLE_GONE,
 } from '../state/checkpoint.js';
 import type { ClaimedInstance } from '../state/claim.js';
@@ -393,7 +394,7 @@ export class Walk {
    */
   async commitFailed(strand: Strand, error: ServerError, stage: 'checkpoint' | 'commit'): Promise<never> {
     const entries = strand.pending;
-    const at = entries.findLastIndex((entry) => entry.kind === 'c');
+    const at = entries.findLastIndex((entry) => entry.step === true);
     const step = entries[at];
     if (isSsiConflict(error)) this.conflict(error);
     if (stage === 'checkpoint') {
@@ -405,12 +406,13 @@ export class Walk {
           return this.haltHere({ retryIn: 0, counts: true });
         case '40001': // serialization failure and deadlock: with our own rows, so not the user's fault
         case '40P01':
-        case '55P03':
           return this.haltHere({ retryIn: 0, counts: true });
-        case '25006': // a read-only transaction: it has changed nothing, so its checkpoint may follow it
+        case '55P03': // whoever has cancelled the instance has not committed yet
+          return this.haltHere({ retryIn: 1, counts: false });
+        case READ_ONLY:
           await this.send({ ...this.checkpoint(strand, null) });
           this.confirm(entries);
-          return this.haltHere('again');
+          return this.#again();
       }
     }
     if (step === undefined) return this.haltHere({ retryIn: 0.1, counts: true });
@@ -432,7 +434,15 @@ export class Walk {
     const written = [...entries.slice(0, at), failure];
     await this.send({ ...this.checkpoint(strand, null), entries: written, generation: null });
     this.confirm(written);
-    return this.haltHere('again');
+    return this.#again();
+  }
+
+  /**
+   * From the journal anew. With other strands under way under a new token: what they have sent and we have given up may
+   * still reach the server.
+   */
+  #again(): never {
+    return this.haltHere(this.#strands.size > 1 ? { retryIn: 0, counts: false } : 'again');
   }
 
   // ---- what shows as running ----------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ export interface Entry {
   readonly due: number | null;
   /** f: JSON object added to status_details; c: JSON list of the columns of an empty result. */
   readonly detail?: string | undefined;
+  /** A SQL step that committed or commits with this entry, as opposed to what follows from others. */
+  readonly step?: true;
 }
 
 /** How the executor's hold on the instance ends with this checkpoint. */
@@ -50,6 +52,8 @@ export const LEASE_LOST = 'DF001';
 export const CANCELLED = 'DF002';
 export const ROLE_GONE = 'DF003';
 export const DONE_ALREADY = 'DF004';
+/** The step's transaction is read-only and has changed nothing: its checkpoint may follow it. */
+export const READ_ONLY = 'DF005';
 
 const CHECKPOINT = 'SELECT _df.checkpoint($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)';
 
@@ -76,15 +80,19 @@ export function checkpointCommand(checkpoint: Checkpoint): Command {
   };
 }
 
-/**
- * Writes checkpoints that belong to no step, in one transaction.
- * @returns the ids of the instances that are no longer held under their token: nothing was written for them.
- */
+export interface Applied {
+  /** Instances that are no longer held under their token: nothing was written for them. */
+  readonly lost: readonly string[];
+  /** Instances that somebody has locked: nothing was written, and it may be tried again. */
+  readonly busy: readonly string[];
+}
+
+/** Writes checkpoints that belong to no step, in one transaction. */
 export async function applyCheckpoints(
   pool: Pool,
   checkpoints: readonly Checkpoint[],
   withinMs: number,
-): Promise<string[]> {
+): Promise<Applied> {
   const rows = mergeCheckpoints(checkpoints).map((checkpoint) => ({
     id: checkpoint.instance,
     token: checkpoint.token,
@@ -92,13 +100,13 @@ export async function applyCheckpoints(
     generation: checkpoint.generation,
     events: checkpoint.events,
   }));
-  const [applied] = await answer<{ lost: string[] }>(
+  const [row] = await answer<{ applied: Applied }>(
     pool,
-    'SELECT _df.apply($1::json) AS lost',
+    'SELECT _df.apply($1::json) AS applied',
     [JSON.stringify(rows)],
     withinMs,
   );
-  return applied?.lost ?? [];
+  return (row as { applied: Applied }).applied;
 }
 
 function columnsOf(checkpoint: Checkpoint) {
@@ -120,11 +128,18 @@ function columnsOf(checkpoint: Checkpoint) {
     kinds: entries.map((entry) => entry.kind).join(''),
     values,
     dues: entries.map((entry) => entry.due),
-    detail: entries.find((entry) => entry.detail !== undefined)?.detail ?? null,
+    detail: detailOf(entries),
     end: end === null ? null : end.kind,
     output: outputOf(end, last),
     wake: end !== null && 'wake' in end ? end.wake : null,
   };
+}
+
+/** At most one step failed, and it is the last; else there is at most one whose empty result has columns to keep. */
+function detailOf(entries: readonly Entry[]): string | null {
+  const failed = entries.find((entry) => entry.kind === 'f');
+  const of = failed ?? entries.findLast((entry) => entry.detail !== undefined);
+  return of?.detail ?? null;
 }
 
 /** Of what happened to one node since the last commit only the last counts; what is for the journal only, by itself. */

@@ -50,6 +50,9 @@ interface Debt {
   readonly reject: (error: ConnectionLost) => void;
 }
 
+/** Of one step's result, as the server sends it. */
+const MAX_RESULT_BYTES = 64 * 1024 * 1024;
+
 const ROLLBACK: Command = { sql: 'ROLLBACK' };
 
 interface Flight {
@@ -58,6 +61,8 @@ interface Flight {
   error: ServerError | null;
   fields: Field[] | null;
   rows: Array<Array<string | null>>;
+  /** Of the rows kept so far. */
+  bytes: number;
   readonly resolve: (result: FlightResult) => void;
   readonly reject: (error: ConnectionLost) => void;
 }
@@ -143,7 +148,8 @@ export class Session {
       result = await this.#send([...debt.commands, ...own]);
     } catch (error) {
       const { message, server, completed } = error as ConnectionLost;
-      debt.reject(new ConnectionLost(message, server, Math.min(completed, count)));
+      if (completed >= count) debt.resolve({ results: [], error: null, status: 'I' });
+      else debt.reject(new ConnectionLost(message, server, completed));
       throw new ConnectionLost(message, server, Math.max(0, completed - count));
     }
     if (result.error === null || result.results.length >= count) {
@@ -163,7 +169,16 @@ export class Session {
         return;
       }
       if (this.#flight !== null) throw new Error('a flight is under way in this session');
-      this.#flight = { commands, results: [], error: null, fields: null, rows: [], resolve, reject };
+      this.#flight = {
+        commands,
+        results: [],
+        error: null,
+        fields: null,
+        rows: [],
+        bytes: 0,
+        resolve,
+        reject,
+      };
       const buffers = commands.map(encodeCommand);
       buffers.push(SYNC);
       this.#socket.write(Buffer.concat(buffers));
@@ -211,18 +226,34 @@ export class Session {
       this.#length = 0;
     }
     let at = 0;
-    while (buffer.length - at >= 5) {
+    while (buffer.length - at >= 5 && !this.closed) {
       const end = at + 1 + buffer.readInt32BE(at + 1);
+      if (!this.#withinLimit(end - at)) return;
       if (end > buffer.length) break;
       this.#message(buffer[at] as number, buffer, at + 5, end);
       at = end;
     }
-    if (at < buffer.length) {
+    if (at < buffer.length && !this.closed) {
       const left = at === 0 ? buffer : buffer.subarray(at);
       this.#parts = [left];
       this.#length = left.length;
       this.#needed = left.length >= 5 ? 1 + left.readInt32BE(1) : 5;
     }
+  }
+
+  /** A result is kept in memory, in a column and in what refers to it: it must not take the process with it. */
+  #withinLimit(messageBytes: number): boolean {
+    if (messageBytes + (this.#flight?.bytes ?? 0) <= MAX_RESULT_BYTES) return true;
+    this.#refuse({
+      severity: 'ERROR',
+      code: '54000',
+      message: `the result of a durable step is larger than ${MAX_RESULT_BYTES / 1024 / 1024} MiB`,
+      detail: undefined,
+      hint: 'Keep large results in a table, or return less: a LIMIT, fewer columns, an aggregate.',
+      position: undefined,
+      where: undefined,
+    });
+    return false;
   }
 
   #message(type: number, buffer: Buffer, start: number, end: number): void {
@@ -231,6 +262,7 @@ export class Session {
       case 0x44: // D: DataRow
         if (flight !== null && flight.commands[flight.results.length]?.rows === true) {
           flight.rows.push(dataRow(buffer, start));
+          flight.bytes += end - start;
         }
         return;
       case 0x54: // T: RowDescription

@@ -50,7 +50,7 @@ export async function visitSql(walk: Walk, node: SqlNode, scope: Scope, strand: 
       const answer = await toResult(walk, strand, step.result);
       if ('code' in answer) return fail(ERROR_PREFIX + answer.message, failureDetail(walk, answer, sql));
       const detail = answer.columns === undefined ? undefined : JSON.stringify(answer.columns);
-      strand.push({ node: node.id, stamp, kind: 'c', value: answer.text, due: null, detail });
+      strand.push({ node: node.id, stamp, kind: 'c', value: answer.text, due: null, detail, step: true });
       return { kind: 'done', result: answer };
     }
   }
@@ -67,7 +67,7 @@ function failureDetail(walk: Walk, error: ServerError, sql: string): Record<stri
     hint: error.hint,
     context: error.where,
     position: error.position,
-    statement: walk.context.settings.recordStatements ? sql.slice(0, RECORDED_STATEMENT_LENGTH) : undefined,
+    statement: walk.context.settings.recordStatements ? head(sql, RECORDED_STATEMENT_LENGTH) : undefined,
   };
 }
 
@@ -96,4 +96,10 @@ async function toResult(
   const shapeOf = (field: Field): Shape =>
     builtinShape(field.type) ?? shapes.get(field.type) ?? { kind: 'text' };
   return { text: encodeRows(fields, fields.map(shapeOf), rows) };
+}
+
+/** The first characters, none of them cut in half. */
+function head(text: string, length: number): string {
+  const cut = text.slice(0, length);
+  return /[\ud800-\udbff]$/.test(cut) ? cut.slice(0, -1) : cut;
 }
