@@ -205,20 +205,29 @@ COMMENT ON FUNCTION _df.claim(uuid, uuid[]) IS
 --   w     a race is decided: journal only
 --   r     the node is running
 --   s     the instance shows as running; written with the first thing that is written anyway
+--   n     nothing of the instance is in the journal, which is all that there is to know of it
 -- A NULL value with c or C means: the same value as the entry before. p_detail belongs to the only leaf among them
 -- that is a step: for f a JSON object that is added to status_details, for c the columns of its empty result.
 -- p_end: NULL the lease goes on; completed, failed; parked: give the lease back, wake in p_wake seconds (NULL: not by
 -- itself); waiting: the same, p_output says what for; retry: the same, and count an attempt.
-CREATE FUNCTION _df.generations(p_stamp text) RETURNS int[]
-    LANGUAGE sql IMMUTABLE STRICT
-    SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION _df.is_older(p_stamp text, p_than text) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    -- search_path is the callers'
 AS $$
-    SELECT array_agg(s.part::int ORDER BY s.n)
-    FROM unnest(string_to_array(p_stamp, '::')) WITH ORDINALITY AS s (part, n)
-    WHERE s.n % 2 = 0
+DECLARE
+    v_parts text[] := string_to_array(p_stamp, '::');
+    v_than  text[] := string_to_array(p_than, '::');
+BEGIN
+    FOR n IN 1 .. least(cardinality(v_parts), cardinality(v_than)) LOOP
+        IF v_parts[n] <> v_than[n] THEN
+            RETURN n % 2 = 0 AND v_parts[n]::int < v_than[n]::int;
+        END IF;
+    END LOOP;
+    RETURN false;
+END
 $$;
-COMMENT ON FUNCTION _df.generations(text) IS
-    'The generations in a stamp <instance>::<generation>::<node>::<generation>…, outermost first: of two stamps of one node the later has the larger list. Owner only.';
+COMMENT ON FUNCTION _df.is_older(text, text) IS
+    'Compares two stamps <instance>::<generation>::<node>::<generation>… of one node, level by level from the outermost, as long as the branches agree. Owner only.';
 
 CREATE FUNCTION _df.record(
     p_instance   text,
@@ -310,7 +319,7 @@ BEGIN
       -- what an older generation still had to say comes too late
       AND (k.status_details IS NULL
            OR k.status_details ->> 'execution_id' = e.stamp
-           OR _df.generations(e.stamp) >= _df.generations(k.status_details ->> 'execution_id'));
+           OR NOT _df.is_older(e.stamp, k.status_details ->> 'execution_id'));
 
     FOR n IN 1 .. length(p_kinds) LOOP
         v_kind := substr(p_kinds, n, 1);
@@ -328,7 +337,7 @@ BEGIN
             SET stamp = excluded.stamp, kind = excluded.kind, value = excluded.value, columns = excluded.columns,
                 due = excluded.due
             WHERE CASE WHEN j.stamp = excluded.stamp THEN j.kind NOT IN ('c', 'f', 'w')
-                       ELSE _df.generations(excluded.stamp) > _df.generations(j.stamp) END;
+                       ELSE NOT _df.is_older(excluded.stamp, j.stamp) END;
             IF NOT FOUND THEN
                 -- an attempt of the same executor whose COMMIT it had given up for lost, or never heard of
                 RAISE EXCEPTION 'node % of instance % is done already', p_nodes[n], p_instance USING ERRCODE = 'DF004';
@@ -354,16 +363,18 @@ BEGIN
         SET owner = NULL, token = NULL, wake_at = NULL, graph = NULL, finished_at = v_now,
             events = coalesce(p_events, i.events), output = coalesce(p_output, p_values[length(p_kinds)])
         WHERE i.id = p_instance;
-        -- the journal goes, but what it has must not have been done a second time
-        WITH gone AS (
-            DELETE FROM _df.journal AS j WHERE j.instance_id = p_instance RETURNING j.node_id, j.stamp, j.kind
-        )
-        SELECT g.node_id INTO v_kind
-        FROM gone AS g, unnest(p_nodes, p_stamps, string_to_array(p_kinds, NULL)) AS e (node, stamp, kind)
-        WHERE g.node_id = e.node AND g.stamp = e.stamp AND g.kind IN ('c', 'f', 'w') AND e.kind IN ('c', 'f', 'w')
-        LIMIT 1;
-        IF FOUND THEN
-            RAISE EXCEPTION 'node % of instance % is done already', v_kind, p_instance USING ERRCODE = 'DF004';
+        IF strpos(p_kinds, 'n') = 0 THEN
+            -- the journal goes, but what it has must not have been done a second time
+            WITH gone AS (
+                DELETE FROM _df.journal AS j WHERE j.instance_id = p_instance RETURNING j.node_id, j.stamp, j.kind
+            )
+            SELECT g.node_id INTO v_kind
+            FROM gone AS g, unnest(p_nodes, p_stamps, string_to_array(p_kinds, NULL)) AS e (node, stamp, kind)
+            WHERE g.node_id = e.node AND g.stamp = e.stamp AND g.kind IN ('c', 'f', 'w') AND e.kind IN ('c', 'f', 'w')
+            LIMIT 1;
+            IF FOUND THEN
+                RAISE EXCEPTION 'node % of instance % is done already', v_kind, p_instance USING ERRCODE = 'DF004';
+            END IF;
         END IF;
         UPDATE df.instances AS u
         SET status = p_end, updated_at = v_now,

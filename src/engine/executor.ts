@@ -256,11 +256,14 @@ export class Executor {
     }
     for (const { id, token } of beat.stray) {
       if (this.#offered.has(token) || this.#held.get(id)?.claimed.token === token) continue;
-      log.warn({ instance: id }, 'held without knowing it: given back');
       const end = { kind: 'parked', wake: 0 } as const;
       const write = { instance: id, token, entries: [], end, generation: null, events: null };
       this.#outbox.send(write).then(
-        () => this.wake(),
+        (lost) => {
+          if (lost) return; // it has ended since
+          log.warn({ instance: id }, 'held without knowing it: given back');
+          this.wake();
+        },
         () => {},
       );
     }

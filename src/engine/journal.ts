@@ -24,6 +24,10 @@ export class Journal {
     }
   }
 
+  get isEmpty(): boolean {
+    return this.#records.size === 0;
+  }
+
   /** The node's record, if it was made under this stamp. */
   find(node: string, stamp: string): JournalRecord | undefined {
     const record = this.#records.get(node);
@@ -41,7 +45,7 @@ export class Journal {
   /** Entries whose commit is certain. */
   confirm(entries: readonly Entry[]): void {
     for (const { node, stamp, kind, value, due, detail } of entries) {
-      if (kind === 'C' || kind === 'F' || kind === 'r' || kind === 's') continue;
+      if (kind === 'C' || kind === 'F' || kind === 'r' || kind === 's' || kind === 'n') continue;
       const columns = kind === 'c' ? (detail ?? null) : null;
       this.#records.set(node, { stamp, kind, value, columns, dueAt: dueAt(due) });
     }

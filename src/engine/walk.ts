@@ -7,22 +7,14 @@
  * Activity: `active` counts the strands that run a step or compute. When the last of them begins to wait for a timer,
  * nothing can happen before the earliest timer: the instance is parked, which is a row with a time and no memory.
  */
-import {
-  CANCELLED,
-  type Checkpoint,
-  DONE_ALREADY,
-  type End,
-  type Entry,
-  LEASE_LOST,
-  READ_ONLY,
-  ROLE_GONE,
-} from '../state/checkpoint.js';
+import type { Checkpoint, End, Entry } from '../state/checkpoint.js';
 import type { ClaimedInstance } from '../state/claim.js';
 import { OpenFailure } from '../upstream/open.js';
 import { AcquireTimeout } from '../upstream/pool.js';
 import type { ConnectionLost, ServerError, Session } from '../upstream/session.js';
 import { isSsiConflict } from './conflict.js';
 import type { EngineContext } from './context.js';
+import { failureDetail, judgeCommitFailure, sqlFailure } from './failure.js';
 import type { Graph, Node } from './graph.js';
 import type { Journal } from './journal.js';
 import { visit } from './nodes/visit.js';
@@ -45,6 +37,8 @@ export type Halt =
 
 /** The instance shows as running: said once per claim, with what is written first. */
 export const SHOWN: Entry = { node: '', stamp: '', kind: 's', value: null, due: null };
+/** Spares a short instance the look into the journal when it ends. */
+const UNJOURNALED: Entry = { node: '', stamp: '', kind: 'n', value: null, due: null };
 /** A timer that ends within this time is waited for in memory. */
 const HOLD_MS = 50;
 /** A strand that has had its session for this long gives way to others that wait. */
@@ -232,6 +226,10 @@ export class Walk {
     const entries = [...strand.pending];
     if (!this.progressed && entries.length > 0 && (end === null || end.kind === 'parked'))
       entries.unshift(SHOWN);
+    // while there is only one strand, what it has not heard of has not happened: it would have been halted
+    const ends = end !== null && (end.kind === 'completed' || end.kind === 'failed');
+    if (ends && !this.progressed && this.journal.isEmpty && this.#strands.size === 1)
+      entries.unshift(UNJOURNALED);
     return { instance: id, token, entries, end, generation: strand.generation, events };
   }
 
@@ -393,44 +391,21 @@ export class Walk {
    * strand has already gone on as if it had, so the walk starts again from the journal.
    */
   async commitFailed(strand: Strand, error: ServerError, stage: 'checkpoint' | 'commit'): Promise<never> {
+    if (isSsiConflict(error)) this.conflict(error);
     const entries = strand.pending;
     const at = entries.findLastIndex((entry) => entry.step === true);
     const step = entries[at];
-    if (isSsiConflict(error)) this.conflict(error);
-    if (stage === 'checkpoint') {
-      switch (error.code) {
-        case LEASE_LOST:
-        case CANCELLED:
-          return this.haltHere('lost');
-        case DONE_ALREADY:
-          return this.haltHere({ retryIn: 0, counts: true });
-        case '40001': // serialization failure and deadlock: with our own rows, so not the user's fault
-        case '40P01':
-          return this.haltHere({ retryIn: 0, counts: true });
-        case '55P03': // whoever has cancelled the instance has not committed yet
-          return this.haltHere({ retryIn: 1, counts: false });
-        case READ_ONLY:
-          await this.send({ ...this.checkpoint(strand, null) });
-          this.confirm(entries);
-          return this.#again();
-      }
+    const verdict = judgeCommitFailure(error, stage);
+    if (verdict === 'lost') return this.haltHere('lost');
+    if (typeof verdict === 'object') return this.haltHere(verdict);
+    if (verdict === 'checkpoint may follow') {
+      await this.send({ ...this.checkpoint(strand, null) });
+      this.confirm(entries);
+      return this.#again();
     }
     if (step === undefined) return this.haltHere({ retryIn: 0.1, counts: true });
-    const text =
-      error.code === ROLE_GONE
-        ? this.#noConnection(error.message)
-        : `SQL execution failed: error returned from database: ${error.message}`;
-    const failure: Entry = {
-      ...step,
-      kind: 'f',
-      value: text,
-      detail: JSON.stringify({
-        sqlstate: error.code,
-        detail: error.detail,
-        hint: error.hint,
-        context: error.where,
-      }),
-    };
+    const text = verdict === 'no role' ? this.#noConnection(error.message) : sqlFailure(error.message);
+    const failure: Entry = { ...step, kind: 'f', value: text, detail: failureDetail(error) };
     const written = [...entries.slice(0, at), failure];
     await this.send({ ...this.checkpoint(strand, null), entries: written, generation: null });
     this.confirm(written);

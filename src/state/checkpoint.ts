@@ -7,9 +7,9 @@ import { mergeCheckpoints } from './merge.js';
 /**
  * What happened to a node. c completed, f failed (leaves, journaled); C, F the same of composites and of leaves whose
  * end follows from the journal; t a timer begins; l a loop's next iteration; w a race is decided; r it runs; s the
- * instance shows as running.
+ * instance shows as running; n nothing of it is in the journal.
  */
-export type EntryKind = 'c' | 'C' | 'f' | 'F' | 't' | 'l' | 'w' | 'r' | 's';
+export type EntryKind = 'c' | 'C' | 'f' | 'F' | 't' | 'l' | 'w' | 'r' | 's' | 'n';
 
 export interface Entry {
   readonly node: string;

@@ -1,6 +1,7 @@
 /** SQL: one transaction, checkpoint included. Source: df-api §4.2, decisions #1, #5, #6, #7. */
 import type { CommandResult, Field } from '../../upstream/command.js';
 import type { ServerError } from '../../upstream/session.js';
+import { failureDetail, sqlFailure } from '../failure.js';
 import type { SqlNode } from '../graph.js';
 import { done, failed, type Outcome } from '../outcome.js';
 import { type NamedResult, SubstitutionError } from '../reference.js';
@@ -12,10 +13,8 @@ import type { Strand } from '../strand.js';
 import { substitute } from '../substitute.js';
 import type { Walk } from '../walk.js';
 
-const ERROR_PREFIX = 'SQL execution failed: error returned from database: ';
 /** Connections lost in a row under the same step, after which it is the step that is to blame. */
 const MAX_ATTEMPTS = 10;
-const RECORDED_STATEMENT_LENGTH = 8192;
 
 export async function visitSql(walk: Walk, node: SqlNode, scope: Scope, strand: Strand): Promise<Outcome> {
   strand.work += 1;
@@ -24,14 +23,18 @@ export async function visitSql(walk: Walk, node: SqlNode, scope: Scope, strand: 
   if (record?.kind === 'c') return done(record.value ?? 'null', readColumns(record.columns));
   if (record?.kind === 'f') return failed(record.value ?? '');
 
-  const fail = (error: string, detail?: Record<string, unknown>): Outcome => {
-    const text = detail === undefined ? undefined : JSON.stringify(detail);
-    strand.push({ node: node.id, stamp, kind: 'f', value: error, due: null, detail: text });
-    return failed(error);
+  const fail = (text: string, detail?: string): Outcome => {
+    strand.push({ node: node.id, stamp, kind: 'f', value: text, due: null, detail });
+    return failed(text);
   };
+  const failStep = (error: ServerError, statement: string): Outcome =>
+    fail(
+      sqlFailure(error.message),
+      failureDetail(error, walk.context.settings.recordStatements ? statement : undefined),
+    );
 
   if (walk.instance.attempts >= MAX_ATTEMPTS && !walk.progressed) {
-    return fail(`${ERROR_PREFIX}the connection was lost ${walk.instance.attempts} times while the step ran`);
+    return fail(sqlFailure(`the connection was lost ${walk.instance.attempts} times while the step ran`));
   }
   let sql: string;
   try {
@@ -45,10 +48,10 @@ export async function visitSql(walk: Walk, node: SqlNode, scope: Scope, strand: 
     case 'refused':
       return fail(step.text);
     case 'error':
-      return fail(ERROR_PREFIX + step.error.message, failureDetail(walk, step.error, sql));
+      return failStep(step.error, sql);
     case 'rows': {
       const answer = await toResult(walk, strand, step.result);
-      if ('code' in answer) return fail(ERROR_PREFIX + answer.message, failureDetail(walk, answer, sql));
+      if ('code' in answer) return failStep(answer, sql);
       const detail = answer.columns === undefined ? undefined : JSON.stringify(answer.columns);
       strand.push({ node: node.id, stamp, kind: 'c', value: answer.text, due: null, detail, step: true });
       return { kind: 'done', result: answer };
@@ -58,17 +61,6 @@ export async function visitSql(walk: Walk, node: SqlNode, scope: Scope, strand: 
 
 function readColumns(text: string | null): NamedResult['columns'] {
   return text === null ? undefined : (JSON.parse(text) as Array<[string, string]>);
-}
-
-function failureDetail(walk: Walk, error: ServerError, sql: string): Record<string, unknown> {
-  return {
-    sqlstate: error.code,
-    detail: error.detail,
-    hint: error.hint,
-    context: error.where,
-    position: error.position,
-    statement: walk.context.settings.recordStatements ? head(sql, RECORDED_STATEMENT_LENGTH) : undefined,
-  };
 }
 
 /** The rows as JSON; types that are not built in are looked up first, in the same transaction. */
@@ -96,10 +88,4 @@ async function toResult(
   const shapeOf = (field: Field): Shape =>
     builtinShape(field.type) ?? shapes.get(field.type) ?? { kind: 'text' };
   return { text: encodeRows(fields, fields.map(shapeOf), rows) };
-}
-
-/** The first characters, none of them cut in half. */
-function head(text: string, length: number): string {
-  const cut = text.slice(0, length);
-  return /[\ud800-\udbff]$/.test(cut) ? cut.slice(0, -1) : cut;
 }
