@@ -92,10 +92,12 @@ function createsRoutine(words: readonly string[]): boolean {
   return kind === 'function' || kind === 'procedure';
 }
 
-/** Behind a comment that begins with `--` there. */
+const LINE_END = /[\n\r]/g;
+
+/** Behind a comment that begins with `--` there. To the server a carriage return ends it as well. */
 export function endOfLine(sql: string, from: number): number {
-  const end = sql.indexOf('\n', from);
-  return end < 0 ? sql.length : end + 1;
+  LINE_END.lastIndex = from;
+  return LINE_END.test(sql) ? LINE_END.lastIndex : sql.length;
 }
 
 /** Behind a comment that begins with slash and star there; such comments nest. */
