@@ -20,6 +20,9 @@ export interface Running {
   stop(): Promise<void>;
 }
 
+/** For connections to say goodbye. */
+const FAREWELL_MS = 1000;
+
 /**
  * Installs or upgrades the schema, starts executor and proxy, and resolves when clients can connect.
  * @throws MigrationError, what pg throws when the admin role cannot connect, the error of listen()
@@ -38,7 +41,7 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
   };
   const database = new pg.Pool({ ...admin, max: config.maxManagementConnections, keepAlive: true });
   database.on('error', (err) => log.warn({ err }, 'idle management connection lost'));
-  const closers: Array<() => Promise<unknown>> = [() => database.end()];
+  const closers: Array<() => Promise<unknown>> = [() => atMost(FAREWELL_MS, database.end())];
   const closeAll = async (): Promise<void> => {
     for (const close of closers.reverse())
       await close().catch((err: unknown) => log.warn({ err }, 'closing failed'));
@@ -100,13 +103,22 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
     );
     await executor.start();
     const cancellations = listenForCancellations(admin, log, (instance) => executor.verify(instance));
-    closers.push(() => cancellations.close());
+    closers.push(() => atMost(FAREWELL_MS, cancellations.close()));
     await markReady(database);
     return { host, port, stop: closeAll };
   } catch (error) {
     await closeAll();
     throw error;
   }
+}
+
+/** Waits for the end of something, but not for ever: a server that says nothing any more must not keep us. */
+async function atMost(milliseconds: number, end: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const over = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, milliseconds);
+  });
+  await Promise.race([end, over]).finally(() => clearTimeout(timer));
 }
 
 /** What SQL functions need to know of the configuration (`_df.setting`). */

@@ -39,6 +39,8 @@ const MARK_AFTER_MS = 250;
 const MARK_EVERY_MS = 100;
 /** Between two claims while what is due is locked by others. */
 const LOCKED_MS = 100;
+/** Beyond the grace of a stop, for giving back what is held. */
+const LAST_WRITES_MS = 2000;
 /** Instances claimed beyond the slots, per slot. */
 const AHEAD = 1;
 
@@ -128,24 +130,33 @@ export class Executor {
 
   /**
    * Stops: no more claims; steps under way may end within `graceMs`, then they are rolled back; everything that is
-   * still held is given back for others to go on with at once.
+   * still held is given back for others to go on with at once. Ends soon after `graceMs` also when the database does
+   * not answer: what could not be given back is left to the expiry of the lease.
    */
   async stop(graceMs: number): Promise<void> {
     if (this.#state !== 'running') return;
     this.#state = 'stopping';
     if (this.#timer !== null) clearTimeout(this.#timer);
     if (this.#marks !== null) clearInterval(this.#marks);
+    const timers: NodeJS.Timeout[] = [];
+    const after = (ms: number) => new Promise<void>((resolve) => timers.push(setTimeout(resolve, ms)));
+    void after(graceMs).then(() => {
+      for (const instance of this.#held.values()) instance.release();
+      void this.#outbox.close(); // what cannot be written now is not tried again
+    });
+    await Promise.race([this.#leave(), after(graceMs + LAST_WRITES_MS)]);
+    for (const timer of timers) clearTimeout(timer);
+    if (this.#beat !== null) clearInterval(this.#beat);
+    this.#state = 'stopped';
+  }
+
+  /** Until nothing is held any more and the database knows it. */
+  async #leave(): Promise<void> {
     await this.#claiming;
     if (this.#held.size > 0) {
-      const empty = new Promise<void>((resolve) => {
+      await new Promise<void>((resolve) => {
         this.#idle = resolve;
       });
-      const grace = setTimeout(() => {
-        for (const instance of this.#held.values()) instance.release();
-        void this.#outbox.close(); // what cannot be written now is left to the expiry of the lease
-      }, graceMs);
-      await empty;
-      clearTimeout(grace);
     }
     if (this.#beat !== null) clearInterval(this.#beat);
     await this.#beating;
@@ -153,7 +164,6 @@ export class Executor {
     await resign(this.#options.database, this.#owner).catch((error: unknown) => {
       this.#options.log.warn({ err: error }, 'the lease could not be given back; it will expire');
     });
-    this.#state = 'stopped';
   }
 
   /** How long the database may take to answer: later than this it has given up on this executor anyway. */
@@ -181,6 +191,7 @@ export class Executor {
       this.#claimWithin(pollMs);
       return;
     }
+    if (this.#state === 'stopped') return; // too late: it is left to the expiry of the lease
     if (!answer.alive) {
       this.#offered = new Set();
       this.#claimWithin(pollMs);
@@ -191,6 +202,7 @@ export class Executor {
     for (const claimed of answer.instances) {
       const instance = new Instance(claimed, this.#context);
       this.#held.set(claimed.id, instance);
+      if (this.#state !== 'running') instance.release();
       void instance.run().then(() => this.#ended(claimed.id, instance));
     }
     this.#offered = new Set();
