@@ -242,6 +242,8 @@ const expectedInCard: Record<string, Expected> = { named: { result: rows({ '?col
 
 let server: pg.Client;
 const made: Durable[] = [];
+/** Those of OTHER_DATABASES that are ours to drop. */
+const databases: string[] = [];
 
 async function inDatabase<T>(name: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const url = new URL(made[0]!.database.superUrl);
@@ -258,9 +260,20 @@ async function inDatabase<T>(name: string, work: (client: pg.Client) => Promise<
 beforeAll(async () => {
   made.push(await Durable.open());
   server = made[0]!.root;
+  const taken = await server.query<{ datname: string }>(
+    'SELECT datname FROM pg_database WHERE datname = ANY ($1::name[])',
+    [OTHER_DATABASES],
+  );
+  if (taken.rows.length > 0) {
+    const names = taken.rows.map(({ datname }) => datname).join(', ');
+    throw new Error(
+      `the server has databases of its own with names that the guide's examples need: ${names}. ` +
+        'Nothing was touched: run these tests on another server, or drop them yourself if an interrupted run left them.',
+    );
+  }
   for (const name of OTHER_DATABASES) {
-    await server.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
-    await server.query(`CREATE DATABASE ${name}`);
+    await server.query(`CREATE DATABASE ${name}`); // fails if somebody has made it meanwhile
+    databases.push(name);
   }
   await inDatabase('analytics', (client) =>
     client.query(`CREATE TABLE events (n int); INSERT INTO events VALUES (1), (2), (3);
@@ -278,7 +291,7 @@ beforeAll(async () => {
 afterAll(async () => {
   const [first, ...others] = made;
   for (const each of others) await each.close();
-  for (const name of OTHER_DATABASES) await server?.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+  for (const name of databases) await server.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
   await first?.close();
 });
 
