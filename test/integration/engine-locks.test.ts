@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { Durable } from '../support/durable.js';
 import { withClient } from '../support/postgres.js';
 import { startProxy } from '../support/proxy.js';
@@ -18,6 +18,8 @@ afterAll(async () => {
   await other?.end();
   await d?.close();
 });
+
+afterEach(() => other.query('ROLLBACK')); // so that one failure is not all of them
 
 const logged = (msg: string) => d.value('SELECT count(*)::int FROM public.log WHERE msg = $1', [msg]);
 
@@ -125,13 +127,17 @@ describe('df.cancel at the first checkpoint', () => {
         `'SELECT pg_advisory_xact_lock(12) /* gate */' ~> 'INSERT INTO log VALUES (''after gate'')'`,
       );
       await until(() => d.running('/* gate */'), { everyMs: 2 });
-      // the half of a cancel that comes first
-      await other.query('BEGIN');
-      await other.query('SELECT FROM df.instances WHERE id = $1 FOR NO KEY UPDATE', [id]);
-      await gate.query('SELECT pg_advisory_unlock(12)');
-      await until(stepWaits, { everyMs: 2, what: 'the checkpoint to wait for the canceller' });
-      await other.query('SELECT df.cancel($1)', [id]);
-      await other.query('COMMIT');
+      await withClient(d.database.superUrl, async (canceller) => {
+        // of two that are deadlocked the one that looks first is the victim
+        await canceller.query(`SET deadlock_timeout = '10ms'`);
+        // the half of a cancel that comes first
+        await canceller.query('BEGIN');
+        await canceller.query('SELECT FROM df.instances WHERE id = $1 FOR NO KEY UPDATE', [id]);
+        await gate.query('SELECT pg_advisory_unlock(12)');
+        await until(stepWaits, { everyMs: 2, what: 'the checkpoint to wait for the canceller' });
+        await canceller.query('SELECT df.cancel($1)', [id]);
+        await canceller.query('COMMIT');
+      });
       expect(await d.ended(id)).toBe('cancelled');
       await until(async () => (await stepWaits()) === 0);
       expect(await logged('after gate')).toBe(0);
