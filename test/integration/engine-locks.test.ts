@@ -63,40 +63,62 @@ describe('a transaction that has called df.cancel and stays open', () => {
   });
 
   test('does not hold up the start of another proxy, nor its stop', async () => {
-    const id = await d.start('df.sleep(1)');
-    await d.parked(id);
-    await other.query('BEGIN');
-    await other.query('SELECT df.cancel($1)', [id]);
-    // a credential that comes wakes what waits for it, which this one might be
-    const begun = performance.now();
-    const second = await startProxy({ database: d.database });
-    await withClient(second.url(d.role), (client) => client.query('SELECT 1'));
-    await second.stop();
-    expect(performance.now() - begun).toBeLessThan(5000);
-    await other.query('ROLLBACK');
-    expect(await d.ended(id)).toBe('completed');
+    const e = await Durable.open();
+    try {
+      const id = await e.start('df.sleep(1)');
+      await e.parked(id);
+      await e.app.end();
+      await e.proxy.stop();
+      await withClient(e.role.url, async (canceller) => {
+        await giveToTheDead(e, [id]);
+        await canceller.query('BEGIN');
+        await canceller.query('SELECT df.cancel($1)', [id]);
+        await expire(e);
+        const begun = performance.now();
+        const second = await startProxy({ database: e.database });
+        await withClient(second.url(e.role), (client) => client.query('SELECT 1'));
+        await second.stop();
+        expect(performance.now() - begun).toBeLessThan(5000);
+        await canceller.query('ROLLBACK');
+      });
+      const third = await startProxy({ database: e.database });
+      await withClient(third.url(e.role), () => e.ended(id));
+      await third.stop();
+      expect(await e.status(id)).toBe('completed');
+    } finally {
+      await e.close();
+    }
   });
 });
+
+const DEAD = '00000000-0000-4000-8000-00000000dead';
+
+/** Parked instances become another executor's, as if it had just claimed them. */
+async function giveToTheDead({ root }: Durable, ids: readonly string[]): Promise<void> {
+  await root.query(
+    `INSERT INTO _df.executors (id, started_at, lease_until) VALUES ($1, now(), now() + interval '1 h')`,
+    [DEAD],
+  );
+  const taken = await root.query(
+    `UPDATE _df.instances SET owner = $1, token = gen_random_uuid(), wake_at = NULL
+     WHERE id = ANY ($2) AND owner IS NULL`,
+    [DEAD, ids],
+  );
+  expect(taken.rowCount).toBe(ids.length);
+}
+
+const expire = ({ root }: Durable) =>
+  root.query(`UPDATE _df.executors SET lease_until = now() - interval '1 h' WHERE id = $1`, [DEAD]);
 
 test('what a dead proxy held comes free at once, but for what is locked', async () => {
   const [a, b] = [await d.start('df.sleep(2)'), await d.start('df.sleep(2)')];
   await d.parked(a);
   await d.parked(b);
-  const dead = '00000000-0000-4000-8000-00000000dead';
-  await d.root.query(
-    `INSERT INTO _df.executors (id, started_at, lease_until) VALUES ($1, now(), now() + interval '1 h')`,
-    [dead],
-  );
-  const taken = await d.root.query(
-    `UPDATE _df.instances SET owner = $1, token = gen_random_uuid(), wake_at = NULL
-     WHERE id = ANY ($2) AND owner IS NULL`,
-    [dead, [a, b]],
-  );
-  expect(taken.rowCount).toBe(2);
+  await giveToTheDead(d, [a, b]);
   await other.query('BEGIN');
   await other.query('SELECT df.cancel($1)', [a]);
 
-  await d.root.query(`UPDATE _df.executors SET lease_until = now() - interval '1 h' WHERE id = $1`, [dead]);
+  await expire(d);
   expect(await d.ended(b, 5000)).toBe('completed');
   await other.query('ROLLBACK');
   expect(await d.ended(a, 5000)).toBe('completed');
