@@ -83,6 +83,8 @@ CREATE TABLE df.nodes (
 
 CREATE INDEX idx_nodes_instance ON df.nodes (instance_id);
 
+-- Every statement that writes here reads these expressions anew from their stored form: they are kept short, a pattern
+-- instead of a list of values.
 ALTER TABLE df.nodes
     ADD CONSTRAINT nodes_instance_id_present_chk  CHECK (instance_id IS NOT NULL) NOT VALID,
     ADD CONSTRAINT nodes_submitted_by_present_chk CHECK (submitted_by IS NOT NULL) NOT VALID,
@@ -95,26 +97,22 @@ ALTER TABLE df.nodes
     ADD CONSTRAINT nodes_right_node_format_chk
         CHECK (right_node IS NULL OR right_node OPERATOR(pg_catalog.~) '^[0-9a-f]{8}$') NOT VALID,
     ADD CONSTRAINT nodes_node_type_chk
-        CHECK (node_type IN ('SQL', 'THEN', 'IF', 'JOIN', 'LOOP', 'BREAK', 'RACE', 'SLEEP', 'WAIT_SCHEDULE',
-                             'HTTP', 'HTTP_MULTIPART', 'SIGNAL')) NOT VALID,
+        CHECK (node_type OPERATOR(pg_catalog.~)
+               '^(SQL|THEN|IF|JOIN|LOOP|BREAK|RACE|SLEEP|WAIT_SCHEDULE|HTTP|HTTP_MULTIPART|SIGNAL)$') NOT VALID,
     ADD CONSTRAINT nodes_result_name_chk
         CHECK (result_name IS NULL OR result_name OPERATOR(pg_catalog.~) '^[A-Za-z_][A-Za-z0-9_]*$') NOT VALID,
     ADD CONSTRAINT nodes_status_chk
-        CHECK (status IN ('pending', 'running', 'completed', 'failed')) NOT VALID,
+        CHECK (status OPERATOR(pg_catalog.~) '^(pending|running|completed|failed)$') NOT VALID,
     ADD CONSTRAINT nodes_result_status_chk
-        CHECK (result IS NULL OR status IN ('completed', 'failed')) NOT VALID,
+        CHECK (result IS NULL OR status OPERATOR(pg_catalog.~) '^(completed|failed)$') NOT VALID,
     ADD CONSTRAINT nodes_structure_chk
         CHECK (CASE
-                   WHEN node_type IN ('SQL', 'SLEEP', 'WAIT_SCHEDULE', 'BREAK', 'HTTP', 'HTTP_MULTIPART', 'SIGNAL')
-                       THEN left_node IS NULL AND right_node IS NULL AND query IS NOT NULL
-                   WHEN node_type IN ('THEN', 'RACE')
-                       THEN left_node IS NOT NULL AND right_node IS NOT NULL AND query IS NULL
-                   WHEN node_type OPERATOR(pg_catalog.=) 'IF'
-                       THEN left_node IS NOT NULL AND right_node IS NOT NULL AND query IS NOT NULL
-                   WHEN node_type OPERATOR(pg_catalog.=) 'LOOP'
-                       THEN left_node IS NOT NULL AND right_node IS NULL
-                   WHEN node_type OPERATOR(pg_catalog.=) 'JOIN'
-                       THEN left_node IS NOT NULL AND right_node IS NOT NULL
+                   WHEN left_node IS NULL AND right_node IS NOT NULL THEN false
+                   WHEN left_node IS NULL  THEN query IS NOT NULL AND node_type OPERATOR(pg_catalog.~)
+                                                '^(SQL|SLEEP|WAIT_SCHEDULE|BREAK|HTTP|HTTP_MULTIPART|SIGNAL)$'
+                   WHEN right_node IS NULL THEN node_type OPERATOR(pg_catalog.=) 'LOOP'
+                   WHEN query IS NULL      THEN node_type OPERATOR(pg_catalog.~) '^(THEN|RACE|JOIN)$'
+                   ELSE                         node_type OPERATOR(pg_catalog.~) '^(IF|JOIN)$'
                END) NOT VALID,
     ADD CONSTRAINT nodes_instance_identity_fkey
         FOREIGN KEY (instance_id, submitted_by) REFERENCES df.instances (id, submitted_by)

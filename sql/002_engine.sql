@@ -250,45 +250,66 @@ AS $$
 DECLARE
     v_ends   boolean := coalesce(p_end IN ('completed', 'failed'), false);
     v_now    timestamptz;
+    v_ended  boolean := false;  -- and that is written
     v_token  uuid;
     v_cancel xid8;
-    v_role   oid;
     v_login  boolean;
+    v_output text;
     v_kind   text;
     v_due    timestamptz;
 BEGIN
-    -- few statements: what a statement costs to begin is most of what a checkpoint costs
-    IF p_end IS NULL AND p_generation IS NULL AND strpos(p_kinds, 's') = 0 THEN
-        SELECT i.token, i.cancel_xid, i.role, clock_timestamp() + c.shift,
-               (SELECT r.rolcanlogin FROM pg_catalog.pg_roles AS r WHERE r.oid = i.role)
-        INTO v_token, v_cancel, v_role, v_now, v_login
-        FROM _df.instances AS i, _df.clock AS c
-        WHERE i.id = p_instance
-        FOR SHARE OF i;
-    ELSE
-        -- the same order of locks as df.cancel's: the public row first
-        SELECT i.token, i.cancel_xid, i.role, clock_timestamp() + c.shift,
-               (SELECT r.rolcanlogin FROM pg_catalog.pg_roles AS r WHERE r.oid = i.role)
-        INTO v_token, v_cancel, v_role, v_now, v_login
-        FROM df.instances AS u, _df.instances AS i, _df.clock AS c
-        WHERE u.id = p_instance AND i.id = p_instance
-        FOR NO KEY UPDATE OF u, i;
-    END IF;
-    IF v_token IS DISTINCT FROM p_token OR p_token IS NULL THEN
-        RAISE EXCEPTION 'the lease of instance % was lost', p_instance USING ERRCODE = 'DF001';
-    END IF;
-    IF v_cancel IS NOT NULL THEN
-        IF v_cancel = pg_current_xact_id_if_assigned() THEN
-            RETURN true;  -- the step has cancelled its own instance: let it commit
-        END IF;
-        RAISE EXCEPTION 'instance % was cancelled', p_instance USING ERRCODE = 'DF002';
-    END IF;
-
     FOR n IN 2 .. length(p_kinds) LOOP
         IF p_values[n] IS NULL AND substr(p_kinds, n, 1) IN ('c', 'C') THEN
             p_values[n] := p_values[n - 1];
         END IF;
     END LOOP;
+    v_output := coalesce(p_output, p_values[length(p_kinds)]);
+
+    -- few statements: what a statement costs to begin is most of what a checkpoint costs
+    IF v_ends AND p_generation IS NULL THEN
+        -- The end is the fence as well. The same order of locks as df.cancel's: the public row first.
+        UPDATE df.instances AS u
+        SET status = p_end, updated_at = t.now, completed_at = CASE WHEN p_end = 'completed' THEN t.now END
+        FROM (SELECT clock_timestamp() + c.shift AS now FROM _df.clock AS c OFFSET 0) AS t
+        WHERE u.id = p_instance AND u.status IN ('pending', 'running')
+        RETURNING t.now INTO v_now;
+        v_ended := FOUND;
+    END IF;
+    IF v_ended THEN
+        UPDATE _df.instances AS i
+        SET owner = NULL, token = NULL, wake_at = NULL, graph = NULL, finished_at = v_now,
+            events = coalesce(p_events, i.events), output = v_output
+        WHERE i.id = p_instance AND i.token = p_token AND i.cancel_xid IS NULL
+        RETURNING (SELECT r.rolcanlogin FROM pg_catalog.pg_roles AS r WHERE r.oid = i.role) INTO v_login;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'the lease of instance % was lost', p_instance USING ERRCODE = 'DF001';
+        END IF;
+    ELSE
+        IF p_end IS NULL AND p_generation IS NULL AND strpos(p_kinds, 's') = 0 THEN
+            SELECT i.token, i.cancel_xid, clock_timestamp() + c.shift,
+                   (SELECT r.rolcanlogin FROM pg_catalog.pg_roles AS r WHERE r.oid = i.role)
+            INTO v_token, v_cancel, v_now, v_login
+            FROM _df.instances AS i, _df.clock AS c
+            WHERE i.id = p_instance
+            FOR SHARE OF i;
+        ELSE
+            SELECT i.token, i.cancel_xid, clock_timestamp() + c.shift,
+                   (SELECT r.rolcanlogin FROM pg_catalog.pg_roles AS r WHERE r.oid = i.role)
+            INTO v_token, v_cancel, v_now, v_login
+            FROM df.instances AS u, _df.instances AS i, _df.clock AS c
+            WHERE u.id = p_instance AND i.id = p_instance
+            FOR NO KEY UPDATE OF u, i;
+        END IF;
+        IF v_token IS DISTINCT FROM p_token OR p_token IS NULL THEN
+            RAISE EXCEPTION 'the lease of instance % was lost', p_instance USING ERRCODE = 'DF001';
+        END IF;
+        IF v_cancel IS NOT NULL THEN
+            IF v_cancel = pg_current_xact_id_if_assigned() THEN
+                RETURN true;  -- the step has cancelled its own instance: let it commit
+            END IF;
+            RAISE EXCEPTION 'instance % was cancelled', p_instance USING ERRCODE = 'DF002';
+        END IF;
+    END IF;
 
     -- all rows in one statement: the table's constraints are read anew by every statement, which is most of its cost
     UPDATE df.nodes AS k
@@ -359,10 +380,6 @@ BEGIN
     END IF;
 
     IF v_ends THEN
-        UPDATE _df.instances AS i
-        SET owner = NULL, token = NULL, wake_at = NULL, graph = NULL, finished_at = v_now,
-            events = coalesce(p_events, i.events), output = coalesce(p_output, p_values[length(p_kinds)])
-        WHERE i.id = p_instance;
         IF strpos(p_kinds, 'n') = 0 THEN
             -- the journal goes, but what it has must not have been done a second time
             WITH gone AS (
@@ -376,10 +393,16 @@ BEGIN
                 RAISE EXCEPTION 'node % of instance % is done already', v_kind, p_instance USING ERRCODE = 'DF004';
             END IF;
         END IF;
-        UPDATE df.instances AS u
-        SET status = p_end, updated_at = v_now,
-            completed_at = CASE WHEN p_end = 'completed' THEN v_now END
-        WHERE u.id = p_instance AND u.status IN ('pending', 'running');
+        IF NOT v_ended THEN
+            UPDATE _df.instances AS i
+            SET owner = NULL, token = NULL, wake_at = NULL, graph = NULL, finished_at = v_now,
+                events = coalesce(p_events, i.events), output = v_output
+            WHERE i.id = p_instance;
+            UPDATE df.instances AS u
+            SET status = p_end, updated_at = v_now,
+                completed_at = CASE WHEN p_end = 'completed' THEN v_now END
+            WHERE u.id = p_instance AND u.status IN ('pending', 'running');
+        END IF;
     ELSIF p_end IS NOT NULL THEN
         UPDATE _df.instances AS i
         SET owner = NULL, token = NULL, wake_at = v_now + p_wake * interval '1 second',
