@@ -13,15 +13,6 @@ const ASK = message(Backend.Authentication, int32(Authentication.CleartextPasswo
 export class ClientGone extends Error {}
 
 /**
- * True where a password in clear text cannot be overheard: loopback, or a Unix socket (which has no address).
- */
-export function isPrivate(client: Socket): boolean {
-  const address = client.remoteAddress;
-  if (address === undefined) return client.remoteFamily === undefined;
-  return address === '::1' || address.startsWith('127.') || address.startsWith('::ffff:127.');
-}
-
-/**
  * Asks the client for its password in clear text.
  * @param initial bytes that the client has sent already
  * @returns the password's bytes without the NUL, and what followed its message; the socket is paused

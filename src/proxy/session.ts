@@ -6,10 +6,11 @@ import { Authentication, Backend } from '../wire/codes.js';
 import { errorResponse, type Report } from '../wire/fields.js';
 import { int32, message } from '../wire/message.js';
 import { majorVersion } from '../wire/startup.js';
-import { askPassword, ClientGone, isPrivate } from './client-password.js';
+import { askPassword, ClientGone } from './client-password.js';
 import { closed, dismiss } from './closing.js';
 import { type Opening, readOpening } from './opening.js';
 import type { ProxyOptions } from './options.js';
+import { isConfidential, type Peer, peerOf } from './peer.js';
 import { Relay } from './relay.js';
 import { newTraffic } from './traffic.js';
 
@@ -38,13 +39,16 @@ const SHUTDOWN: Report = {
  * The first three together may last `loginTimeoutMs`.
  */
 export class Session {
-  readonly #client: Socket;
+  /** The socket that speaks to the client: a TLSSocket once it has asked for encryption. */
+  #client: Socket;
+  #peer: Peer;
   readonly #options: ProxyOptions;
   #server: Socket | undefined;
   #relay: Relay | undefined;
 
   constructor(client: Socket, options: ProxyOptions) {
     this.#client = client;
+    this.#peer = peerOf(client);
     this.#options = options;
     // A lost connection shows as 'close' to whoever owns the socket at that time.
     client.on('error', () => {});
@@ -130,7 +134,7 @@ export class Session {
       user,
       passOn: (raw) => this.#client.write(raw),
       answer: async (): Promise<Secret> => {
-        if (!isPrivate(this.#client)) throw overheard();
+        if (!isConfidential(this.#client, this.#peer)) throw overheard();
         const asked = await askPassword(this.#client, rest);
         rest = asked.rest;
         return { password: asked.password };
@@ -207,8 +211,8 @@ function databaseOf(opening: Startup): string {
 function overheard(): LoginError {
   return new LoginError(
     '28000',
-    'the server asks for a password, which this unencrypted connection would reveal: connect over loopback or a ' +
-      'Unix socket; TLS for clients comes with configuration',
+    'the server asks for a password, which this unencrypted connection would reveal: connect with TLS, over ' +
+      'loopback or over a Unix socket',
   );
 }
 
