@@ -1,5 +1,5 @@
-import { createServer, type Server, type Socket } from 'node:net';
-import { socketPath } from '../upstream/dial.js';
+import type { Socket } from 'node:net';
+import { type Listener, openListener } from './listener.js';
 import type { ProxyOptions } from './options.js';
 import { Session } from './session.js';
 
@@ -22,30 +22,40 @@ export interface Proxy {
   sessions(): number;
 }
 
+/** A proxy that also serves clients whom somebody else has accepted. */
+export interface SessionHost extends Proxy {
+  /**
+   * Serves a client. Its socket is paused, and half-opening is allowed on it.
+   * @returns when its connection has closed; never rejects
+   */
+  accept(client: Socket): Promise<void>;
+}
+
 const DEFAULT_GRACE_MS = 1_000;
 /** After the last word to a client, milliseconds. */
 const FORCE_MS = 3_000;
 
-export function createProxy(options: ProxyOptions): Proxy {
+export function createProxy(options: ProxyOptions): SessionHost {
   const sessions = new Set<Session>();
+  let listener: Listener | undefined;
   let closing: Promise<void> | undefined;
   let hurry: (graceMs: number) => void = () => {};
+  let emptied: () => void = () => {};
 
-  const accept = (client: Socket) => {
+  const accept = async (client: Socket) => {
     const session = new Session(client, options);
     sessions.add(session);
-    void session.run().finally(() => sessions.delete(session));
+    if (closing !== undefined) session.drain();
+    await session.run();
+    sessions.delete(session);
+    if (sessions.size === 0) emptied();
   };
-  // A client may half-close: its FIN ends its own direction only.
-  const server = createServer(
-    { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 },
-    accept,
-  );
 
   const shutDown = async () => {
+    listener?.close();
     const stopped = new Promise<void>((resolve) => {
-      // The callback comes when the last connection has gone; an error only says that it never listened.
-      server.close(() => resolve());
+      emptied = resolve;
+      if (sessions.size === 0) resolve();
     });
     for (const session of sessions) session.drain();
     const timers: NodeJS.Timeout[] = [];
@@ -68,15 +78,10 @@ export function createProxy(options: ProxyOptions): Proxy {
 
   return {
     async listen() {
-      const { host, port } = options.listen;
-      if (host.startsWith('/')) {
-        await listening(server, { path: socketPath(options.listen) });
-        return { host, port };
-      }
-      await listening(server, { host, port });
-      const address = server.address();
-      return { host, port: typeof address === 'object' && address !== null ? address.port : port };
+      listener = await openListener(options.listen, accept);
+      return { host: listener.host, port: listener.port };
     },
+    accept,
     close(graceMs = DEFAULT_GRACE_MS) {
       closing ??= shutDown();
       hurry(graceMs);
@@ -84,16 +89,4 @@ export function createProxy(options: ProxyOptions): Proxy {
     },
     sessions: () => sessions.size,
   };
-}
-
-function listening(server: Server, where: { path: string } | { host: string; port: number }): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(where, () => {
-      server.off('error', reject);
-      // Accepting can fail for a moment (no file descriptor left); the listener stays.
-      server.on('error', () => {});
-      resolve();
-    });
-  });
 }
