@@ -92,6 +92,7 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
       rewriter,
       maxRewriteBytes: config.maxRewriteBytes,
       loginTimeoutMs: config.loginTimeoutMs,
+      clientAuth: { mode: config.clientAuth },
       credentials,
       onWorkCommitted: () => executor.wake(),
       log,

@@ -4,12 +4,16 @@ import { parseUpstream, type Upstream, upstream } from './upstream.js';
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 
+/** How clients show who they are. */
+export type ClientAuthMode = 'password' | 'trust';
+
 /** Everything that can be set, checked and in one unit: times in milliseconds, sizes in bytes. */
 export interface Config {
   readonly listen: ListenAddress;
   readonly upstream: Upstream;
   readonly upstreamConnectTimeoutMs: number;
   readonly loginTimeoutMs: number;
+  readonly clientAuth: ClientAuthMode;
   readonly maxRewriteBytes: number;
   readonly shutdownTimeoutMs: number;
 
@@ -53,6 +57,7 @@ export function toConfig(values: SettingValues, notes: readonly string[]): Confi
     upstream: toUpstream(values),
     upstreamConnectTimeoutMs: values.upstream_connect_timeout!,
     loginTimeoutMs: values.login_timeout!,
+    clientAuth: values.client_auth!,
     maxRewriteBytes: values.max_rewrite_bytes!,
     shutdownTimeoutMs: values.shutdown_timeout!,
     maxManagementConnections: values.max_management_connections!,

@@ -117,6 +117,12 @@ export const settings = {
     '1min',
     'How long a client may take from connecting to being logged in.',
   ),
+  client_auth: setting(
+    oneOf(['password', 'trust']),
+    'password',
+    'How clients show who they are. password: asked in clear text, over TLS, loopback or a Unix socket only. trust: ' +
+      'not asked, on this machine only; the credentials of the executor log in.',
+  ),
   max_rewrite_bytes: setting(
     size(1024, 1024 ** 3 - 1),
     '16MiB',

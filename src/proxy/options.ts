@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { StatementRewriter } from '../rewrite/rewriter.js';
 import type { CredentialStore } from '../upstream/credentials.js';
 import type { UpstreamAddress } from '../upstream/dial.js';
+import type { ClientAuth } from './authentication/authenticate.js';
 
 export interface ProxyOptions {
   /**
@@ -19,6 +20,7 @@ export interface ProxyOptions {
   maxRewriteBytes: number;
   /** From accept to the end of authentication, milliseconds. */
   loginTimeoutMs: number;
+  clientAuth: ClientAuth;
   /** Gets what a later login of the role needs, after each login that the server accepted. */
   credentials: CredentialStore;
   /** Called when a transaction that mentioned df has ended, so that its work is picked up at once. */

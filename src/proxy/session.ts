@@ -1,12 +1,11 @@
 import type { Socket } from 'node:net';
 import { forwardCancel } from '../upstream/cancel.js';
 import { DialError, dial } from '../upstream/dial.js';
-import { LoginError, login, type Secret } from '../upstream/login.js';
-import { Authentication, Backend } from '../wire/codes.js';
+import { LoginError } from '../upstream/login.js';
 import { errorResponse, type Report } from '../wire/fields.js';
-import { int32, message } from '../wire/message.js';
 import { majorVersion } from '../wire/startup.js';
-import { askPassword, ClientGone } from './client-password.js';
+import { ClientGone } from './authentication/arrival.js';
+import { authenticate } from './authentication/authenticate.js';
 import { closed, dismiss } from './closing.js';
 import { type Opening, readOpening } from './opening.js';
 import type { ProxyOptions } from './options.js';
@@ -15,8 +14,6 @@ import { Relay } from './relay.js';
 import { newTraffic } from './traffic.js';
 
 type Startup = Extract<Opening, { kind: 'startup' }>;
-
-const AUTHENTICATION_OK = message(Backend.Authentication, int32(Authentication.Ok));
 
 const SHUTDOWN: Report = {
   severity: 'FATAL',
@@ -30,9 +27,9 @@ const SHUTDOWN: Report = {
  * - *opening*: the client's start-up packets are read (opening.ts). Ends in *cancelling*, *logging in* or *closed*.
  * - *cancelling*: a CancelRequest is with the server; the client's socket stays open until the server has closed its
  *   own, so that a client that waits knows that the signal was sent.
- * - *logging in*: a connection to the server is made, the start-up packet sent as it came, and the server's request
- *   for a secret answered with what the client is asked for. Ends in *relaying*, or in *closed* with the server's own
- *   error.
+ * - *logging in*: a connection to the server is made, the start-up packet sent as it came, and client and server are
+ *   authenticated in the way that `client_auth` names (authentication/authenticate.ts). Ends in *relaying*, or in
+ *   *closed* with the server's own error.
  * - *relaying*: relay.ts.
  * - *closed*.
  *
@@ -127,18 +124,16 @@ export class Session {
       return;
     }
     const user = opening.parameters.get('user') ?? '';
-    let rest = opening.rest;
-    const { credential, rest: fromServer } = await login({
-      socket: server,
-      startup: opening.packet,
+    const { credential, greeting, fromClient, fromServer } = await authenticate(this.#options.clientAuth, {
+      client: this.#client,
+      server,
+      packet: opening.packet,
       user,
-      passOn: (raw) => this.#client.write(raw),
-      answer: async (): Promise<Secret> => {
-        if (!isConfidential(this.#client, this.#peer)) throw overheard();
-        const asked = await askPassword(this.#client, rest);
-        rest = asked.rest;
-        return { password: asked.password };
-      },
+      rest: opening.rest,
+      confidential: isConfidential(this.#client, this.#peer),
+      local: this.#peer.local,
+      credentials: this.#options.credentials,
+      log,
     });
     loggedIn();
     if (this.#client.destroyed || this.#client.writableEnded) return;
@@ -150,8 +145,8 @@ export class Session {
     );
     const relay = new Relay(this.#client, server, traffic, this.#options.onWorkCommitted);
     this.#relay = relay;
-    this.#client.write(AUTHENTICATION_OK);
-    await relay.run(rest, fromServer);
+    if (greeting.length > 0) this.#client.write(greeting);
+    await relay.run(fromClient, fromServer);
     log.debug({ user }, 'session closed');
   }
 
@@ -206,14 +201,6 @@ function isReplication(opening: Startup): boolean {
 /** The database that a start-up packet means: the role's name unless it says otherwise. */
 function databaseOf(opening: Startup): string {
   return opening.parameters.get('database') || (opening.parameters.get('user') ?? '');
-}
-
-function overheard(): LoginError {
-  return new LoginError(
-    '28000',
-    'the server asks for a password, which this unencrypted connection would reveal: connect with TLS, over ' +
-      'loopback or over a Unix socket',
-  );
 }
 
 /** SCRAM's own reasons have no SQLSTATE; to the client they are a failed authentication. */

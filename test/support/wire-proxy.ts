@@ -29,6 +29,7 @@ export async function startWireProxy(url: string, options: Partial<ProxyOptions>
     controlDatabase: decodeURIComponent(pathname.slice(1)),
     maxRewriteBytes: 16 * 1024 * 1024,
     loginTimeoutMs: 10_000,
+    clientAuth: { mode: 'password' },
     credentials,
     onWorkCommitted: () => {
       commits++;

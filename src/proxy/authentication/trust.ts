@@ -1,0 +1,44 @@
+import type { Secret } from '../../upstream/login.js';
+import { login } from '../../upstream/login.js';
+import { type Admission, type Arrival, AUTHENTICATION_OK, refusal } from './arrival.js';
+
+/**
+ * The client is not asked: it is who it says, and the proxy logs in with the credential that the executor has for that
+ * role. Anybody who reaches the proxy is therefore any role that has one; so this is done for clients on this machine
+ * only, encrypted or not, as encryption says nothing about who they are.
+ * @throws LoginError
+ */
+export async function admitByTrust(arrival: Arrival): Promise<Admission> {
+  const { user } = arrival;
+  if (!arrival.local) {
+    throw refusal({
+      code: '28000',
+      message: 'client_auth = trust admits clients over loopback or a Unix socket only',
+    });
+  }
+  const answer = async (): Promise<Secret> => {
+    const credential = await arrival.credentials.get(user);
+    if (credential === undefined || credential.kind === 'trust') {
+      throw refusal({
+        code: '28000',
+        message: `the server asks for a password, and the proxy has no credential for role "${user}"`,
+        hint: 'client_auth = trust logs in with the credentials of the executor: give the proxy one for this role.',
+      });
+    }
+    return credential;
+  };
+  const { credential, rest } = await login({
+    socket: arrival.server,
+    startup: arrival.packet,
+    user,
+    passOn: (raw) => arrival.client.write(raw),
+    answer,
+  });
+  return {
+    // What came from the store need not go back there.
+    credential: credential?.kind === 'trust' ? credential : null,
+    greeting: AUTHENTICATION_OK,
+    fromClient: arrival.rest,
+    fromServer: rest,
+  };
+}
