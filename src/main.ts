@@ -53,14 +53,14 @@ async function serveCommand(options: CommonOptions & { listen?: string }): Promi
   const { serve } = await import('./serve.js');
   const starting = serve(config, log);
   const running = await Promise.race([starting, stop.received.then(() => undefined)]).catch((error) => {
-    throw takenPort(error, config.listen.host, config.listen.port) ?? error;
+    throw takenPort(error, '--listen') ?? error;
   });
   // Stopped before it was up: nothing is under way that the server would not undo by itself.
   if (running === undefined) process.exit(0);
-  const host = running.host.includes(':') ? `[${running.host}]` : running.host;
-  process.stdout.write(
-    `pg-durable-proxy listening on ${host}:${running.port}, upstream ${config.upstream.display}\n`,
+  const [first, ...further] = running.addresses.map(
+    ({ host, port }) => `pg-durable-proxy listening on ${host.includes(':') ? `[${host}]` : host}:${port}`,
   );
+  process.stdout.write([`${first}, upstream ${config.upstream.display}`, ...further, ''].join('\n'));
   const signal = await stop.received;
   log.info({ signal }, 'stopping');
   await running.stop();
@@ -82,7 +82,7 @@ async function demoCommand(options: { port: string; data?: string; exit?: boolea
     stopped: stop.received,
     print: (text) => process.stdout.write(`${text}\n`),
   }).catch((error) => {
-    throw takenPort(error, '127.0.0.1', port, '--port') ?? error;
+    throw takenPort(error, '--port') ?? error;
   });
   process.exit(status);
 }
@@ -120,12 +120,10 @@ async function doctorCommand(options: CommonOptions): Promise<void> {
   if (failed) process.exitCode = 1;
 }
 
-/** The line for a port that cannot be had; undefined if the error is another. */
-function takenPort(error: unknown, host: string, port: number, flag = '--listen'): Error | undefined {
-  const { code, syscall } = error as NodeJS.ErrnoException;
-  if (syscall !== 'listen' && syscall !== 'bind') return undefined;
-  const why = code === 'EADDRINUSE' ? 'the port is taken by another program' : code;
-  return new Error(`cannot listen on ${host}:${port}: ${why}; choose another with ${flag}`);
+/** The line for a place that cannot be had, with the flag that names another; undefined if the error is another. */
+function takenPort(error: unknown, flag: string): Error | undefined {
+  if (!(error instanceof Error) || error.name !== 'ListenError') return undefined;
+  return new Error(`${error.message}; choose another with ${flag}`);
 }
 
 function withCommonOptions(command: Command): Command {
@@ -152,7 +150,7 @@ function commandLine(): Command {
     throw new UsageError('no command: use serve, demo, install, uninstall or doctor (--help says more)');
   });
   withCommonOptions(program.command('serve').description('run the proxy'))
-    .option('--listen <host:port>', `where clients connect (default ${settings.listen.fallback})`)
+    .option('--listen <host:port,...>', `where clients connect (default ${settings.listen.fallback})`)
     .action(serveCommand);
   program
     .command('demo')

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import type { Config } from './config/config.js';
+import type { ListenAddress } from './config/kinds.js';
 import { Executor } from './engine/executor.js';
 import { createProxy } from './proxy/proxy.js';
 import { createRewriter } from './rewrite/rewriter.js';
@@ -14,9 +15,9 @@ import { CredentialStore } from './upstream/credentials.js';
 import { SessionPool } from './upstream/pool.js';
 
 export interface Running {
-  readonly host: string;
-  readonly port: number;
-  /** Stops accepting, lets sessions and steps end within the shutdown time-out, gives back what is held. */
+  /** Where clients connect, in the order of the configuration; never empty. */
+  readonly addresses: readonly ListenAddress[];
+  /** Stops accepting, lets sessions and steps end within the drain time-out, gives back what is held. */
   stop(): Promise<void>;
 }
 
@@ -86,6 +87,7 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
     closers.push(() => rewriter.close());
     const proxy = createProxy({
       listen: config.listen,
+      unixSocketMode: config.unixSocketMode,
       upstream: address,
       connectTimeoutMs: config.upstreamConnectTimeoutMs,
       controlDatabase: upstream.database,
@@ -97,16 +99,16 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
       onWorkCommitted: () => executor.wake(),
       log,
     });
-    const { host, port } = await proxy.listen();
+    const addresses = await proxy.listen();
     // both at once: neither needs the other to end what it has begun
     closers.push(() =>
-      Promise.all([proxy.close(config.shutdownTimeoutMs), executor.stop(config.shutdownTimeoutMs)]),
+      Promise.all([proxy.close(config.drainTimeoutMs), executor.stop(config.drainTimeoutMs)]),
     );
     await executor.start();
     const cancellations = listenForCancellations(admin, log, (instance) => executor.verify(instance));
     closers.push(() => atMost(FAREWELL_MS, cancellations.close()));
     await markReady(database);
-    return { host, port, stop: closeAll };
+    return { addresses, stop: closeAll };
   } catch (error) {
     await closeAll();
     throw error;

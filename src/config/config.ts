@@ -9,13 +9,15 @@ export type ClientAuthMode = 'password' | 'trust';
 
 /** Everything that can be set, checked and in one unit: times in milliseconds, sizes in bytes. */
 export interface Config {
-  readonly listen: ListenAddress;
+  readonly listen: readonly ListenAddress[];
+  /** Permissions of the files of Unix sockets. */
+  readonly unixSocketMode: number;
   readonly upstream: Upstream;
   readonly upstreamConnectTimeoutMs: number;
   readonly loginTimeoutMs: number;
   readonly clientAuth: ClientAuthMode;
   readonly maxRewriteBytes: number;
-  readonly shutdownTimeoutMs: number;
+  readonly drainTimeoutMs: number;
 
   /** Connections of the admin role. */
   readonly maxManagementConnections: number;
@@ -54,12 +56,13 @@ export class ConfigError extends Error {
 export function toConfig(values: SettingValues, notes: readonly string[]): Config {
   return {
     listen: values.listen!,
+    unixSocketMode: values.unix_socket_permissions!,
     upstream: toUpstream(values),
     upstreamConnectTimeoutMs: values.upstream_connect_timeout!,
     loginTimeoutMs: values.login_timeout!,
     clientAuth: values.client_auth!,
     maxRewriteBytes: values.max_rewrite_bytes!,
-    shutdownTimeoutMs: values.shutdown_timeout!,
+    drainTimeoutMs: values.drain_timeout!,
     maxManagementConnections: values.max_management_connections!,
     maxUserConnections: values.max_user_connections!,
     executionAcquireTimeoutMs: values.execution_acquire_timeout!,

@@ -87,16 +87,43 @@ export function text(allowed: string, pattern: RegExp): Kind<string> {
 export interface ListenAddress {
   /** Host name or address; one that begins with "/" is the directory of a Unix socket. */
   readonly host: string;
-  /** 0: a free port. */
+  /** 0: a free port. Of a Unix socket it is the end of the name, as in PostgreSQL. */
   readonly port: number;
 }
 
-export function listenAddress(): Kind<ListenAddress> {
-  return kind('HOST:PORT, [IPv6]:PORT or /socket/directory:PORT, with a port from 0 to 65535', (value) => {
-    const match =
-      typeof value === 'string' ? /^(\[[0-9A-Fa-f:.]+\]|\/[^:]*|[^:[\]/\s]+):(\d{1,5})$/.exec(value) : null;
-    if (match === null || Number(match[2]) > 65_535) return undefined;
-    return { host: match[1]!.replace(/^\[|\]$/g, ''), port: Number(match[2]) };
+/** The port of a Unix socket for which none is given: that of the default `listen`. */
+const UNIX_PORT = 6432;
+
+/** One address or more: a list, or text with commas. */
+export function listenAddresses(): Kind<readonly ListenAddress[]> {
+  const allowed =
+    'HOST:PORT, [IPv6]:PORT or /socket/directory[:PORT], with a port from 0 to 65535; several with commas or as a list';
+  return kind(allowed, (value) => {
+    const texts = typeof value === 'string' ? value.split(',') : Array.isArray(value) ? value : [];
+    const addresses = texts.map((text) =>
+      typeof text === 'string' ? listenAddress(text.trim()) : undefined,
+    );
+    return addresses.length > 0 && addresses.every((address) => address !== undefined)
+      ? addresses
+      : undefined;
+  });
+}
+
+function listenAddress(text: string): ListenAddress | undefined {
+  const unix = /^(\/[^:]*)(?::([1-9]\d{0,4}))?$/.exec(text);
+  const match = unix ?? /^(\[[0-9A-Fa-f:.]+\]|[^:[\]/\s]+):(\d{1,5})$/.exec(text);
+  if (match === null) return undefined;
+  const port = Number(match[2] ?? UNIX_PORT);
+  return port > 65_535 ? undefined : { host: match[1]!.replace(/^\[|\]$/g, ''), port };
+}
+
+/** Permissions of a file, in octal digits, which YAML may have read as a number in base ten. */
+export function fileMode(): Kind<number> {
+  return kind('permissions in octal, as 0777 or 0770', (value) => {
+    const digits = typeof value === 'number' ? String(value).padStart(3, '0') : value;
+    return typeof digits === 'string' && /^[0-7]{3,4}$/.test(digits) && Number.parseInt(digits, 8) <= 0o777
+      ? Number.parseInt(digits, 8)
+      : undefined;
   });
 }
 

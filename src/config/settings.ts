@@ -1,4 +1,14 @@
-import { duration, integer, type Kind, listenAddress, oneOf, onOff, size, text } from './kinds.js';
+import {
+  duration,
+  fileMode,
+  integer,
+  type Kind,
+  listenAddresses,
+  oneOf,
+  onOff,
+  size,
+  text,
+} from './kinds.js';
 import { parseUpstream, upstreamAllowed } from './upstream.js';
 
 /** One setting: its kind, its default as it would be written in a file, and what it is for. */
@@ -36,10 +46,15 @@ const hour = 3_600_000;
  */
 export const settings = {
   listen: setting(
-    listenAddress(),
+    listenAddresses(),
     '127.0.0.1:6432',
-    'Where clients connect. Port 0 takes a free one. Keep to loopback or a Unix socket: this version has no TLS, ' +
-      'and asks for passwords nowhere else.',
+    'Where clients connect. Port 0 takes a free one. A directory is for a Unix socket in it, .s.PGSQL.6432 unless a ' +
+      'port is given. Passwords are asked for over TLS, on loopback and on Unix sockets only.',
+  ),
+  unix_socket_permissions: setting(
+    fileMode(),
+    '0777',
+    'Permissions of the files of Unix sockets: whoever may write to one may connect.',
   ),
   upstream: setting(
     upstreamUrl,
@@ -128,10 +143,10 @@ export const settings = {
     '16MiB',
     'Statements up to this size are searched for durable-function operators; larger ones pass unread.',
   ),
-  shutdown_timeout: setting(
+  drain_timeout: setting(
     duration(0, hour),
     '10s',
-    'How long running transactions and steps may take when the proxy is told to stop.',
+    'How long running transactions and steps may take when the proxy is told to stop by SIGTERM.',
   ),
   lease_duration: setting(
     duration(1 * second, hour),

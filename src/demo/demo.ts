@@ -75,10 +75,11 @@ async function play(options: DemoOptions, undo: (() => Promise<unknown>)[]): Pro
     await (await serving).stop();
   });
   const proxy = await serving;
-  print(`pg-durable-proxy listening on ${proxy.host}:${proxy.port}, upstream ${config.upstream.display}`);
+  const { port } = proxy.addresses[0]!;
+  print(`pg-durable-proxy listening on ${host}:${port}, upstream ${config.upstream.display}`);
 
   const connect = async (user: string, password: string) => {
-    const client = new pg.Client({ host: proxy.host, port: proxy.port, user, password, database });
+    const client = new pg.Client({ host, port, user, password, database });
     client.on('error', () => {});
     await client.connect();
     return client;
@@ -93,7 +94,7 @@ async function play(options: DemoOptions, undo: (() => Promise<unknown>)[]): Pro
   const sample = await runSample(app, isFirst);
   await app.end();
   print(show(sample));
-  if (options.stay) print(invitation(cluster, proxy.port));
+  if (options.stay) print(invitation(cluster, port));
   return sample.status.toLowerCase() === 'completed' ? 0 : 1;
 }
 

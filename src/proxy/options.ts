@@ -1,15 +1,15 @@
 import type { Logger } from 'pino';
+import type { ListenAddress } from '../config/kinds.js';
 import type { StatementRewriter } from '../rewrite/rewriter.js';
 import type { CredentialStore } from '../upstream/credentials.js';
 import type { UpstreamAddress } from '../upstream/dial.js';
 import type { ClientAuth } from './authentication/authenticate.js';
 
 export interface ProxyOptions {
-  /**
-   * Where clients connect. Port 0 takes a free one. A host that begins with `/` is a directory for a Unix socket,
-   * whose name the port completes as in PostgreSQL.
-   */
-  listen: { host: string; port: number };
+  /** Where clients connect, one place or more. */
+  listen: readonly ListenAddress[];
+  /** Permissions of the files of Unix sockets: whoever may write to one may connect. */
+  unixSocketMode: number;
   upstream: UpstreamAddress;
   /** For one connection to the server, milliseconds. */
   connectTimeoutMs: number;

@@ -9,12 +9,12 @@ export interface Peer {
   readonly local: boolean;
 }
 
-/** The peer as the socket itself has it. A socket that has lost its peer already counts as remote. */
+/** The peer as the socket itself has it. One that has gone already counts as remote. */
 export function peerOf(client: Socket): Peer {
   const address = client.remoteAddress;
-  if (address === undefined)
-    return { address, local: client.remoteFamily === undefined && !client.destroyed };
-  return { address: shortest(address), local: isLoopback(address) };
+  if (address !== undefined) return { address: shortest(address), local: isLoopback(address) };
+  // A Unix socket has no address at either end.
+  return { address, local: client.localAddress === undefined && !client.destroyed };
 }
 
 /** Whether what a client sends on this connection can be read by nobody but us: encrypted, or local. */

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { ListenAddress } from '../config/kinds.js';
 import { type Listener, openListener } from './listener.js';
 import type { ProxyOptions } from './options.js';
 import { Session } from './session.js';
@@ -7,11 +8,11 @@ export type { ProxyOptions } from './options.js';
 
 export interface Proxy {
   /**
-   * Starts to accept clients.
-   * @returns where: the real port in place of 0
-   * @throws the error of the listening socket (EADDRINUSE, EACCES, …)
+   * Starts to accept clients, in all places or in none.
+   * @returns where, in the order of the options: real ports in place of 0
+   * @throws ListenError
    */
-  listen(): Promise<{ host: string; port: number }>;
+  listen(): Promise<ListenAddress[]>;
   /**
    * Accepts nobody any more and ends the sessions: idle ones at once, the others when their transaction ends, and
    * all that are left after `graceMs` milliseconds. Clients are told with 57P01. A second call with a shorter time
@@ -37,7 +38,7 @@ const FORCE_MS = 3_000;
 
 export function createProxy(options: ProxyOptions): SessionHost {
   const sessions = new Set<Session>();
-  let listener: Listener | undefined;
+  const listeners: Listener[] = [];
   let closing: Promise<void> | undefined;
   let hurry: (graceMs: number) => void = () => {};
   let emptied: () => void = () => {};
@@ -52,7 +53,7 @@ export function createProxy(options: ProxyOptions): SessionHost {
   };
 
   const shutDown = async () => {
-    listener?.close();
+    for (const listener of listeners) listener.close();
     const stopped = new Promise<void>((resolve) => {
       emptied = resolve;
       if (sessions.size === 0) resolve();
@@ -78,8 +79,15 @@ export function createProxy(options: ProxyOptions): SessionHost {
 
   return {
     async listen() {
-      listener = await openListener(options.listen, accept);
-      return { host: listener.host, port: listener.port };
+      try {
+        for (const address of options.listen) {
+          listeners.push(await openListener(address, options.unixSocketMode, accept));
+        }
+      } catch (error) {
+        for (const listener of listeners.splice(0)) listener.close();
+        throw error;
+      }
+      return listeners.map(({ address }) => address);
     },
     accept,
     close(graceMs = DEFAULT_GRACE_MS) {

@@ -115,7 +115,7 @@ describe('serve', () => {
   });
 
   it('ends a second time at once when told twice', async () => {
-    const proxy = serve('--set', 'shutdown_timeout=1h');
+    const proxy = serve('--set', 'drain_timeout=1h');
     const [, host, port] = await proxy.line(ready);
     const url = new URL(database.adminUrl);
     url.host = `${host}:${port}`;

@@ -52,7 +52,7 @@ describe('a stop while the database cannot be reached', () => {
     upstream.host = `127.0.0.1:${line.port}`;
     const proxy = await startProxy({
       database: { ...d.database, adminUrl: upstream.href },
-      settings: { shutdown_timeout: '1s', lease_duration: '2s', poll_interval: '50ms' },
+      settings: { drain_timeout: '1s', lease_duration: '2s', poll_interval: '50ms' },
     });
     // whatever waits for the database at that moment: steps, their checkpoints, timers, claims
     const role = await d.user('stopped');

@@ -451,7 +451,7 @@ test('a password is not asked for over a connection that others can read', async
   const outside = Object.values(networkInterfaces())
     .flat()
     .find((each) => each?.family === 'IPv4' && !each.internal);
-  const own = await startWireProxy(urlFor(db.name), { listen: { host: '0.0.0.0', port: 0 } });
+  const own = await startWireProxy(urlFor(db.name), { listen: [{ host: '0.0.0.0', port: 0 }] });
   // A machine without a network has loopback alone, where the password is asked for.
   const socket = await open(outside?.address ?? '127.0.0.1', own.port);
   const raw = new RawClient(socket);
@@ -494,7 +494,7 @@ test('the same over a Unix socket', async () => {
   const { mkdtemp, rm } = await import('node:fs/promises');
   const { connect: dialPath } = await import('node:net');
   const directory = await mkdtemp('/tmp/wire-');
-  const own = await startWireProxy(urlFor(db.name), { listen: { host: directory, port: 5432 } });
+  const own = await startWireProxy(urlFor(db.name), { listen: [{ host: directory, port: 5432 }] });
   const socket = dialPath(`${directory}/.s.PGSQL.5432`);
   const client = new RawClient(socket);
   client.read();

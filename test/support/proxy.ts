@@ -30,9 +30,10 @@ export async function startProxy({ database, settings = {} }: ProxyOptions): Pro
   });
   const log = pino({ level: 'debug' }, { write: (line: string) => void logLines.push(line) });
   const running = await serve(config, log);
+  const { port } = running.addresses[0]!;
   return {
-    port: running.port,
-    url: (role) => through(running.port, database, role),
+    port,
+    url: (role) => through(port, database, role),
     logLines,
     stop: () => running.stop(),
   };

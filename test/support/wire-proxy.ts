@@ -24,7 +24,8 @@ export async function startWireProxy(url: string, options: Partial<ProxyOptions>
   const logLines: string[] = [];
   let commits = 0;
   const proxy = createProxy({
-    listen: { host: '127.0.0.1', port: 0 },
+    listen: [{ host: '127.0.0.1', port: 0 }],
+    unixSocketMode: 0o777,
     connectTimeoutMs: 5_000,
     controlDatabase: decodeURIComponent(pathname.slice(1)),
     maxRewriteBytes: 16 * 1024 * 1024,
@@ -39,9 +40,9 @@ export async function startWireProxy(url: string, options: Partial<ProxyOptions>
     upstream,
     rewriter,
   });
-  const address = await proxy.listen();
+  const [address] = await proxy.listen();
   return {
-    ...address,
+    ...address!,
     proxy,
     credentials: options.credentials ?? credentials,
     commits: () => commits,

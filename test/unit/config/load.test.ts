@@ -54,7 +54,7 @@ describe('the order of sources', () => {
     expect(config.logLevel).toBe('warn');
     expect(config.maxUserConnections).toBe(4);
     expect(config.pollIntervalMs).toBe(4000);
-    expect(config.listen).toEqual({ host: '127.0.0.1', port: 4 });
+    expect(config.listen).toEqual([{ host: '127.0.0.1', port: 4 }]);
   });
 
   it('leaves out what is empty and what does not begin with PG_DURABLE_', () => {
@@ -81,8 +81,17 @@ describe('values', () => {
     ['max_rewrite_bytes=64kB', 'maxRewriteBytes', 65_536],
     ['record_statements=off', 'recordStatements', false],
     ['enable_superuser_instances=TRUE', 'enableSuperuserInstances', true],
-    ['listen=[::1]:0', 'listen', { host: '::1', port: 0 }],
-    ['listen=/run/pg:6432', 'listen', { host: '/run/pg', port: 6432 }],
+    ['listen=[::1]:0', 'listen', [{ host: '::1', port: 0 }]],
+    ['listen=/run/pg:5432', 'listen', [{ host: '/run/pg', port: 5432 }]],
+    [
+      'listen=localhost:1, /run/pg',
+      'listen',
+      [
+        { host: 'localhost', port: 1 },
+        { host: '/run/pg', port: 6432 },
+      ],
+    ],
+    ['unix_socket_permissions=0770', 'unixSocketMode', 0o770],
   ])('%s', (set, name, value) => {
     expect(load({ sets: [set] })[name as 'listen']).toEqual(value);
   });
@@ -99,6 +108,9 @@ describe('values', () => {
     ['log_level=loud', 'one of trace, debug'],
     ['listen=6432', 'HOST:PORT'],
     ['listen=localhost:70000', 'HOST:PORT'],
+    ['listen=localhost:1,', 'HOST:PORT'],
+    ['listen=/run/pg:0', 'HOST:PORT'],
+    ['unix_socket_permissions=0888', 'octal'],
   ])('%s is refused in one line that names key, source and what is allowed', (set, allowed) => {
     const message = failure({ sets: [set] });
     expect(message).toContain(`"${set.slice(0, set.indexOf('='))}" in --set`);
