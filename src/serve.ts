@@ -6,13 +6,13 @@ import type { Logger } from 'pino';
 import type { Config } from './config/config.js';
 import type { ListenAddress } from './config/kinds.js';
 import { Executor } from './engine/executor.js';
-import { createProxy } from './proxy/proxy.js';
-import { createRewriter } from './rewrite/rewriter.js';
+import { createSessions } from './sessions.js';
 import { listenForCancellations } from './state/cancellations.js';
 import { migrate } from './state/migrate.js';
 import { markReady, writeSettings } from './state/ready.js';
 import { CredentialStore } from './upstream/credentials.js';
 import { SessionPool } from './upstream/pool.js';
+import { createWorkers } from './workers/workers.js';
 
 export interface Running {
   /** Where clients connect, in the order of the configuration; never empty. */
@@ -83,22 +83,8 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
       pollMs: config.pollIntervalMs,
       log,
     });
-    const rewriter = await createRewriter({ maxBytes: config.maxRewriteBytes });
-    closers.push(() => rewriter.close());
-    const proxy = createProxy({
-      listen: config.listen,
-      unixSocketMode: config.unixSocketMode,
-      upstream: address,
-      connectTimeoutMs: config.upstreamConnectTimeoutMs,
-      controlDatabase: upstream.database,
-      rewriter,
-      maxRewriteBytes: config.maxRewriteBytes,
-      loginTimeoutMs: config.loginTimeoutMs,
-      clientAuth: { mode: config.clientAuth },
-      credentials,
-      onWorkCommitted: () => executor.wake(),
-      log,
-    });
+    const around = { credentials, onWorkCommitted: () => executor.wake(), log };
+    const proxy = config.workers === 1 ? await createSessions(config, around) : createWorkers(config, around);
     const addresses = await proxy.listen();
     // both at once: neither needs the other to end what it has begun
     closers.push(() =>

@@ -16,6 +16,8 @@ export interface Config {
   readonly upstreamConnectTimeoutMs: number;
   readonly loginTimeoutMs: number;
   readonly clientAuth: ClientAuthMode;
+  /** Processes that serve clients. 1: this one does. */
+  readonly workers: number;
   readonly maxRewriteBytes: number;
   readonly drainTimeoutMs: number;
 
@@ -61,6 +63,7 @@ export function toConfig(values: SettingValues, notes: readonly string[]): Confi
     upstreamConnectTimeoutMs: values.upstream_connect_timeout!,
     loginTimeoutMs: values.login_timeout!,
     clientAuth: values.client_auth!,
+    workers: values.workers!,
     maxRewriteBytes: values.max_rewrite_bytes!,
     drainTimeoutMs: values.drain_timeout!,
     maxManagementConnections: values.max_management_connections!,

@@ -138,6 +138,12 @@ export const settings = {
     'How clients show who they are. password: asked in clear text, over TLS, loopback or a Unix socket only. trust: ' +
       'not asked, on this machine only; the credentials of the executor log in.',
   ),
+  workers: setting(
+    integer(1, 64),
+    1,
+    'Processes that serve clients. With more than one, the first process accepts clients and runs durable functions, ' +
+      'and so many others serve the clients: as many as the machine has cores to spare.',
+  ),
   max_rewrite_bytes: setting(
     size(1024, 1024 ** 3 - 1),
     '16MiB',

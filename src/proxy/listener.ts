@@ -66,6 +66,22 @@ export async function openListener(
   };
 }
 
+/** Begins to listen in all places, or in none. @throws ListenError */
+export async function openListeners(
+  addresses: readonly ListenAddress[],
+  unixSocketMode: number,
+  accept: (client: Socket) => void,
+): Promise<Listener[]> {
+  const listeners: Listener[] = [];
+  try {
+    for (const address of addresses) listeners.push(await openListener(address, unixSocketMode, accept));
+  } catch (error) {
+    for (const listener of listeners) listener.close();
+    throw error;
+  }
+  return listeners;
+}
+
 /** A file that was left behind by a process that is gone is replaced, one that somebody listens on is not. */
 async function listenOnPath(server: Server, address: ListenAddress, mode: number): Promise<void> {
   const path = socketPath(address);

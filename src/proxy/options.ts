@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import type { ListenAddress } from '../config/kinds.js';
 import type { StatementRewriter } from '../rewrite/rewriter.js';
-import type { CredentialStore } from '../upstream/credentials.js';
 import type { UpstreamAddress } from '../upstream/dial.js';
+import type { RoleCredentials } from './authentication/arrival.js';
 import type { ClientAuth } from './authentication/authenticate.js';
 
 export interface ProxyOptions {
@@ -22,7 +22,7 @@ export interface ProxyOptions {
   loginTimeoutMs: number;
   clientAuth: ClientAuth;
   /** Gets what a later login of the role needs, after each login that the server accepted. */
-  credentials: CredentialStore;
+  credentials: RoleCredentials;
   /** Called when a transaction that mentioned df has ended, so that its work is picked up at once. */
   onWorkCommitted(): void;
   log: Logger;

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { ListenAddress } from '../config/kinds.js';
-import { type Listener, openListener } from './listener.js';
+import { type Listener, openListeners } from './listener.js';
 import type { ProxyOptions } from './options.js';
 import { Session } from './session.js';
 
@@ -38,7 +38,7 @@ const FORCE_MS = 3_000;
 
 export function createProxy(options: ProxyOptions): SessionHost {
   const sessions = new Set<Session>();
-  const listeners: Listener[] = [];
+  let listeners: Listener[] = [];
   let closing: Promise<void> | undefined;
   let hurry: (graceMs: number) => void = () => {};
   let emptied: () => void = () => {};
@@ -79,14 +79,7 @@ export function createProxy(options: ProxyOptions): SessionHost {
 
   return {
     async listen() {
-      try {
-        for (const address of options.listen) {
-          listeners.push(await openListener(address, options.unixSocketMode, accept));
-        }
-      } catch (error) {
-        for (const listener of listeners.splice(0)) listener.close();
-        throw error;
-      }
+      listeners = await openListeners(options.listen, options.unixSocketMode, accept);
       return listeners.map(({ address }) => address);
     },
     accept,

@@ -16,7 +16,10 @@ export interface WireProxy {
 }
 
 /** The proxy alone, without schema and executor, before the server of `url`. */
-export async function startWireProxy(url: string, options: Partial<ProxyOptions> = {}): Promise<WireProxy> {
+export async function startWireProxy(
+  url: string,
+  options: Partial<ProxyOptions> & { credentials?: CredentialStore } = {},
+): Promise<WireProxy> {
   const { hostname, port, pathname } = new URL(url);
   const upstream = options.upstream ?? { host: hostname, port: Number(port) };
   const credentials = new CredentialStore(upstream);

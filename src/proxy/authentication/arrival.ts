@@ -1,12 +1,19 @@
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
-import type { Credential, CredentialStore } from '../../upstream/credentials.js';
+import type { Credential } from '../../upstream/credentials.js';
 import { LoginError } from '../../upstream/login.js';
 import { Authentication, Backend } from '../../wire/codes.js';
 import { errorResponse, type Report } from '../../wire/fields.js';
 import { int32, message } from '../../wire/message.js';
 
 export const AUTHENTICATION_OK = message(Backend.Authentication, int32(Authentication.Ok));
+
+/** What the executor logs in with, by role: a CredentialStore in this process or another. */
+export interface RoleCredentials {
+  /** Keeps what the server has just accepted. */
+  capture(role: string, credential: Credential): void;
+  get(role: string): Credential | undefined | Promise<Credential | undefined>;
+}
 
 /** A client that wants in, and the connection to the server that was made for it: nothing has been sent on that yet. */
 export interface Arrival {
@@ -22,7 +29,7 @@ export interface Arrival {
   readonly confidential: boolean;
   /** Loopback or a Unix socket, all the way. */
   readonly local: boolean;
-  readonly credentials: CredentialStore;
+  readonly credentials: RoleCredentials;
   readonly log: Logger;
 }
 

@@ -1,0 +1,39 @@
+import type { Logger } from 'pino';
+import type { Config } from './config/config.js';
+import type { RoleCredentials } from './proxy/authentication/arrival.js';
+import { createProxy, type SessionHost } from './proxy/proxy.js';
+import { createRewriter } from './rewrite/rewriter.js';
+
+/** What sessions report to, in the same process or in another. */
+export interface Surroundings {
+  readonly credentials: RoleCredentials;
+  /** A transaction that mentioned df has ended. */
+  onWorkCommitted(): void;
+  readonly log: Logger;
+}
+
+/** Everything that serves clients in one process, as configured. */
+export async function createSessions(config: Config, around: Surroundings): Promise<SessionHost> {
+  const rewriter = await createRewriter({ maxBytes: config.maxRewriteBytes });
+  const proxy = createProxy({
+    listen: config.listen,
+    unixSocketMode: config.unixSocketMode,
+    upstream: { host: config.upstream.host, port: config.upstream.port },
+    connectTimeoutMs: config.upstreamConnectTimeoutMs,
+    controlDatabase: config.upstream.database,
+    rewriter,
+    maxRewriteBytes: config.maxRewriteBytes,
+    loginTimeoutMs: config.loginTimeoutMs,
+    clientAuth: { mode: config.clientAuth },
+    credentials: around.credentials,
+    onWorkCommitted: around.onWorkCommitted,
+    log: around.log,
+  });
+  return {
+    ...proxy,
+    close: async (graceMs) => {
+      await proxy.close(graceMs);
+      await rewriter.close();
+    },
+  };
+}

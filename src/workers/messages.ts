@@ -1,0 +1,34 @@
+import type { Config } from '../config/config.js';
+import type { Credential } from '../upstream/credentials.js';
+
+/**
+ * What the processes of one proxy tell each other, over the channel that the operating system gives a parent and its
+ * child: nobody else can read it, and nothing of it is written anywhere.
+ */
+
+/** From the first process to a worker. */
+export type ToWorker =
+  /** Begin. The configuration is without the admin role's password, which a worker does not need. */
+  | { readonly kind: 'serve'; readonly config: Config }
+  /** A client; its socket comes with the message. */
+  | { readonly kind: 'client'; readonly id: number }
+  | ({ readonly kind: 'answer'; readonly id: number } & (
+      | { readonly credential: Credential | undefined }
+      | { readonly failure: string }
+    ))
+  /** End the sessions within this time, then end. */
+  | { readonly kind: 'close'; readonly graceMs: number };
+
+/** From a worker to the first process. */
+export type FromWorker =
+  | { readonly kind: 'ready' }
+  /** It has the client's socket, and has not read from it yet. */
+  | { readonly kind: 'taken'; readonly id: number }
+  /** So many of its clients' connections have closed. */
+  | { readonly kind: 'closed'; readonly clients: number }
+  /** A login that the server accepted. */
+  | { readonly kind: 'captured'; readonly role: string; readonly credential: Credential }
+  /** What the executor logs in with as the role is wanted. */
+  | { readonly kind: 'ask'; readonly id: number; readonly role: string }
+  /** A transaction that mentioned df has ended. */
+  | { readonly kind: 'work' };

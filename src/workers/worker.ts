@@ -1,0 +1,116 @@
+/**
+ * A worker: a process that serves some of the clients of a proxy (workers.ts). It does what the first process tells
+ * it and nothing else: signals from a terminal or a service manager, which reach all processes of a group, are left
+ * to that one. When the channel to it closes, it is gone: the sessions here may still finish their transactions.
+ */
+import type { Socket } from 'node:net';
+import type { Logger } from 'pino';
+import type { Config } from '../config/config.js';
+import { createLog } from '../observe/log.js';
+import type { SessionHost } from '../proxy/proxy.js';
+import { createSessions } from '../sessions.js';
+import type { Credential } from '../upstream/credentials.js';
+import type { FromWorker, ToWorker } from './messages.js';
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => {});
+
+let sessions: SessionHost | undefined;
+let log: Logger | undefined;
+let graceMs = 0;
+
+process.on('uncaughtException', (err) => {
+  log?.fatal({ err }, 'unexpected error');
+  process.exit(1);
+});
+process.on('message', (message, socket) => receive(message as ToWorker, socket as Socket | undefined));
+process.on('disconnect', () => void close(graceMs));
+
+function receive(message: ToWorker, socket: Socket | undefined): void {
+  switch (message.kind) {
+    case 'serve':
+      void begin(message.config);
+      break;
+    case 'client':
+      tell({ kind: 'taken', id: message.id });
+      // undefined: it closed on its way here
+      if (socket !== undefined) serve(socket);
+      else oneLess();
+      break;
+    case 'answer': {
+      const asked = questions.get(message.id);
+      questions.delete(message.id);
+      if ('failure' in message) asked?.reject(new Error(message.failure));
+      else asked?.resolve(message.credential);
+      break;
+    }
+    case 'close':
+      void close(message.graceMs);
+  }
+}
+
+async function begin(config: Config): Promise<void> {
+  log = createLog(config.logLevel);
+  graceMs = config.drainTimeoutMs;
+  const credentials = { capture, get: ask };
+  sessions = await createSessions(config, { credentials, onWorkCommitted, log });
+  tell({ kind: 'ready' });
+}
+
+function serve(socket: Socket): void {
+  socket.allowHalfOpen = true;
+  void sessions!.accept(socket).then(oneLess);
+}
+
+async function close(withinMs: number): Promise<void> {
+  await sessions?.close(withinMs);
+  process.exit(0);
+}
+
+let closedClients = 0;
+
+/** Counted up over a turn of the event loop: many may close at once. */
+function oneLess(): void {
+  if (closedClients++ > 0) return;
+  setImmediate(() => {
+    tell({ kind: 'closed', clients: closedClients });
+    closedClients = 0;
+  });
+}
+
+/** Who needs it is the executor, which is not here. */
+function capture(role: string, credential: Credential): void {
+  tell({ kind: 'captured', role, credential });
+}
+
+interface Question {
+  resolve(credential: Credential | undefined): void;
+  reject(error: Error): void;
+}
+
+const questions = new Map<number, Question>();
+let asked = 0;
+
+function ask(role: string): Promise<Credential | undefined> {
+  const id = asked++;
+  return new Promise((resolve, reject) => {
+    questions.set(id, { resolve, reject });
+    tell({ kind: 'ask', id, role });
+  });
+}
+
+let workTold = false;
+
+/** Once per turn of the event loop: the executor looks for all that is due. */
+function onWorkCommitted(): void {
+  if (workTold) return;
+  workTold = true;
+  setImmediate(() => {
+    workTold = false;
+    tell({ kind: 'work' });
+  });
+}
+
+/** What cannot be told any more shows as a closed channel. */
+function tell(message: FromWorker): void {
+  if (process.connected) process.send!(message, undefined, undefined, () => {});
+}
