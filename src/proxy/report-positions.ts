@@ -37,18 +37,41 @@ function mapInternalQuery(
   if (query === undefined || !query.value.includes(QUALIFIED)) return;
   const width = characterWidth(syntax.clientEncoding);
   if (width === null) return;
-  const at = rewritten.indexOf(query.value);
-  if (at < 0 || rewritten.indexOf(query.value, at + 1) >= 0) return;
-  const before = characters(rewritten, 0, at, width);
-  const length = characters(query.value, 0, query.value.length, width);
+  const head = standsOnce(rewritten, query.value) >= 0 ? EMPTY : performHead(rewritten, query.value);
+  if (head === null) return;
+  const text = query.value.subarray(head.length);
+  const before = characters(rewritten, 0, standsOnce(rewritten, text), width);
+  const length = characters(text, 0, text.length, width);
   const from = back(before + 1);
   const to = back(before + length) + 1;
   const position = number(fields, FieldCode.InternalPosition);
-  if (position !== null) {
-    set(fields, FieldCode.InternalPosition, String(back(before + position) - from + 1));
+  if (position !== null && position > head.length) {
+    const mapped = back(before + position - head.length) - from + 1 + head.length;
+    set(fields, FieldCode.InternalPosition, String(mapped));
   }
-  const fromByte = byteOf(original, from - 1, width);
-  query.value = original.subarray(fromByte, byteOf(original, to - 1, width));
+  const mine = original.subarray(byteOf(original, from - 1, width), byteOf(original, to - 1, width));
+  query.value = Buffer.concat([head, mine]);
+}
+
+const EMPTY = Buffer.alloc(0);
+const SELECT = Buffer.from('SELECT');
+
+/**
+ * PL/pgSQL runs `PERFORM ...` as `SELECT ...`, and shows that (pl_gram.y, stmt_perform).
+ * @returns the SELECT that the user has not written; null where the query does not come from a PERFORM
+ */
+function performHead(rewritten: Buffer, query: Buffer): Buffer | null {
+  if (!query.subarray(0, SELECT.length).equals(SELECT)) return null;
+  const at = standsOnce(rewritten, query.subarray(SELECT.length));
+  if (at < 0) return null;
+  const word = rewritten.toString('latin1', Math.max(0, at - 'PERFORM'.length), at);
+  return word.toUpperCase() === 'PERFORM' ? SELECT : null;
+}
+
+/** Where the text stands; -1 unless it stands there exactly once. */
+function standsOnce(where: Buffer, text: Buffer): number {
+  const at = where.indexOf(text);
+  return at >= 0 && where.indexOf(text, at + 1) < 0 ? at : -1;
 }
 
 type Width = 'utf8' | 'single';

@@ -143,6 +143,14 @@ test('an error inside a DO block shows the line that the user wrote', async () =
   expect([...shown].slice(position - 1, position + 6).join('')).toBe('nowhere');
 });
 
+test('an error in a PERFORM, which the server shows as a SELECT', async () => {
+  await run(1, query("DO $$ BEGIN perform 'é' ~> 'b', nowhere; END $$"));
+  expect(field(FieldCode.Code)).toBe('42703');
+  const shown = "SELECT 'é' ~> 'b', nowhere";
+  expect(field(FieldCode.InternalQuery)).toBe(shown);
+  expect(Number(field(FieldCode.InternalPosition))).toBe(shown.indexOf('nowhere') + 1);
+});
+
 /** The internal query that the server itself reports. */
 async function direct(sql: string): Promise<string> {
   const { hostname, port } = new URL(db.superUrl);
