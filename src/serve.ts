@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import type { Config } from './config/config.js';
 import type { ListenAddress } from './config/kinds.js';
 import { Executor } from './engine/executor.js';
+import { createClientTls } from './proxy/client-tls.js';
 import { createSessions } from './sessions.js';
 import { listenForCancellations } from './state/cancellations.js';
 import { migrate } from './state/migrate.js';
@@ -26,10 +27,12 @@ const FAREWELL_MS = 1000;
 
 /**
  * Installs or upgrades the schema, starts executor and proxy, and resolves when clients can connect.
- * @throws MigrationError, what pg throws when the admin role cannot connect, the error of listen()
+ * @throws ConfigError for files that cannot be used, MigrationError, what pg throws when the admin role cannot connect, the error of listen()
  */
 export async function serve(config: Config, log: Logger): Promise<Running> {
   const { upstream } = config;
+  // Here first: a mistake in them is one of the configuration, whichever process uses them.
+  if (config.clientTls !== undefined) createClientTls(config.clientTls);
   const address = { host: upstream.host, port: upstream.port };
   const admin: pg.ClientConfig = {
     ...address,

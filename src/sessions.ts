@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Config } from './config/config.js';
 import type { RoleCredentials } from './proxy/authentication/arrival.js';
+import { createClientTls } from './proxy/client-tls.js';
 import { createProxy, type SessionHost } from './proxy/proxy.js';
 import { createRewriter } from './rewrite/rewriter.js';
 
@@ -18,6 +19,7 @@ export async function createSessions(config: Config, around: Surroundings): Prom
   const proxy = createProxy({
     listen: config.listen,
     unixSocketMode: config.unixSocketMode,
+    clientTls: config.clientTls && createClientTls(config.clientTls),
     upstream: { host: config.upstream.host, port: config.upstream.port },
     connectTimeoutMs: config.upstreamConnectTimeoutMs,
     controlDatabase: config.upstream.database,

@@ -7,11 +7,22 @@ export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' |
 /** How clients show who they are. */
 export type ClientAuthMode = 'password' | 'trust';
 
+/** Encryption of clients' connections, where there is any. */
+export interface ClientTlsConfig {
+  readonly mode: 'allow' | 'require';
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly caFile: string | undefined;
+  readonly clientCertificate: 'none' | 'request' | 'require';
+}
+
 /** Everything that can be set, checked and in one unit: times in milliseconds, sizes in bytes. */
 export interface Config {
   readonly listen: readonly ListenAddress[];
   /** Permissions of the files of Unix sockets. */
   readonly unixSocketMode: number;
+  /** Undefined: off. */
+  readonly clientTls: ClientTlsConfig | undefined;
   readonly upstream: Upstream;
   readonly upstreamConnectTimeoutMs: number;
   readonly loginTimeoutMs: number;
@@ -59,6 +70,7 @@ export function toConfig(values: SettingValues, notes: readonly string[]): Confi
   return {
     listen: values.listen!,
     unixSocketMode: values.unix_socket_permissions!,
+    clientTls: toClientTls(values),
     upstream: toUpstream(values),
     upstreamConnectTimeoutMs: values.upstream_connect_timeout!,
     loginTimeoutMs: values.login_timeout!,
@@ -84,6 +96,25 @@ export function toConfig(values: SettingValues, notes: readonly string[]): Confi
     logLevel: values.log_level!,
     notes,
   };
+}
+
+function toClientTls(values: SettingValues): ClientTlsConfig | undefined {
+  const { client_tls_cert_file: certFile, client_tls_key_file: keyFile, client_tls_ca_file: caFile } = values;
+  const mode = values.client_tls ?? (certFile === undefined ? 'off' : 'allow');
+  const clientCertificate = values.client_tls_client_cert!;
+  if (mode === 'off') return undefined;
+  const missing = (name: string, why: string) => new ConfigError(`setting "${name}" is missing: ${why}`);
+  if (certFile === undefined) throw missing('client_tls_cert_file', `client_tls is ${mode}`);
+  if (keyFile === undefined) throw missing('client_tls_key_file', 'client_tls_cert_file needs its key');
+  if (clientCertificate !== 'none' && caFile === undefined) {
+    throw missing('client_tls_ca_file', `client_tls_client_cert is ${clientCertificate}`);
+  }
+  if (clientCertificate === 'none' && caFile !== undefined) {
+    throw new ConfigError(
+      'setting "client_tls_ca_file" is given, but client_tls_client_cert is none: allowed with it are request and require',
+    );
+  }
+  return { mode, certFile, keyFile, caFile, clientCertificate };
 }
 
 function toUpstream(values: SettingValues): Upstream {

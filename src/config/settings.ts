@@ -37,6 +37,7 @@ const upstreamUrl: Kind<string> = (() => {
 })();
 
 const name = text('a name of 1 to 63 bytes', /^[^\0]{1,63}$/);
+const path = text('a path', /^[^\0]+$/);
 const second = 1000;
 const hour = 3_600_000;
 
@@ -55,6 +56,33 @@ export const settings = {
     fileMode(),
     '0777',
     'Permissions of the files of Unix sockets: whoever may write to one may connect.',
+  ),
+  client_tls: setting(
+    oneOf(['off', 'allow', 'require']),
+    undefined,
+    'Encryption of the connections of clients over TCP: off, for those who ask, or for all. Without this setting: ' +
+      'allow where there is a certificate, otherwise off.',
+  ),
+  client_tls_cert_file: setting(
+    path,
+    undefined,
+    'The certificate that clients see, with the intermediate ones behind it, in PEM form.',
+  ),
+  client_tls_key_file: setting(
+    path,
+    undefined,
+    'Its private key. Nobody but the user of the proxy may read the file (or root and its group).',
+  ),
+  client_tls_ca_file: setting(
+    path,
+    undefined,
+    'The certificates of the authorities that may sign the certificates of clients.',
+  ),
+  client_tls_client_cert: setting(
+    oneOf(['none', 'request', 'require']),
+    'none',
+    'Certificates of clients: not asked for, verified where there is one, or required. They come on top of the ' +
+      'password.',
   ),
   upstream: setting(
     upstreamUrl,

@@ -4,12 +4,15 @@ import type { StatementRewriter } from '../rewrite/rewriter.js';
 import type { UpstreamAddress } from '../upstream/dial.js';
 import type { RoleCredentials } from './authentication/arrival.js';
 import type { ClientAuth } from './authentication/authenticate.js';
+import type { ClientTls } from './client-tls.js';
 
 export interface ProxyOptions {
   /** Where clients connect, one place or more. */
   listen: readonly ListenAddress[];
   /** Permissions of the files of Unix sockets: whoever may write to one may connect. */
   unixSocketMode: number;
+  /** Undefined: clients are not encrypted. */
+  clientTls: ClientTls | undefined;
   upstream: UpstreamAddress;
   /** For one connection to the server, milliseconds. */
   connectTimeoutMs: number;

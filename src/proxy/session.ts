@@ -42,6 +42,8 @@ export class Session {
   readonly #options: ProxyOptions;
   #server: Socket | undefined;
   #relay: Relay | undefined;
+  /** A TLS handshake is under way: the client would take a message for a part of it. */
+  #mute = false;
 
   constructor(client: Socket, options: ProxyOptions) {
     this.#client = client;
@@ -64,7 +66,17 @@ export class Session {
       this.#server?.destroy();
     }, this.#options.loginTimeoutMs);
     try {
-      const opening = await readOpening(this.#client);
+      const opening = await readOpening(this.#client, {
+        // As in PostgreSQL, encryption is for the network: a Unix socket needs none.
+        tls: this.#peer.address === undefined ? undefined : this.#options.clientTls,
+        onHandshake: () => {
+          this.#mute = true;
+        },
+        onSecured: (client) => {
+          this.#client = client;
+          this.#mute = false;
+        },
+      });
       switch (opening.kind) {
         case 'startup':
           await this.#startUp(opening, () => clearTimeout(deadline));
@@ -188,7 +200,8 @@ export class Session {
   }
 
   #refuse(report: Report): void {
-    dismiss(this.#client, errorResponse(report));
+    if (this.#mute) this.#client.destroy();
+    else dismiss(this.#client, errorResponse(report));
   }
 }
 

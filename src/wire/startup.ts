@@ -24,7 +24,8 @@ const MIN_STARTUP_LENGTH = 8;
 const MIN_CANCEL_LENGTH = 13;
 /** Length, code, pid and the longest secret of protocol 3.2. */
 const MAX_CANCEL_LENGTH = 12 + 256;
-const TLS_HANDSHAKE = 0x16;
+/** The first byte of a TLS handshake record. */
+export const TLS_HANDSHAKE = 0x16;
 
 const PARTIAL: StartupRead = { state: 'partial' };
 

@@ -29,6 +29,7 @@ export async function startWireProxy(
   const proxy = createProxy({
     listen: [{ host: '127.0.0.1', port: 0 }],
     unixSocketMode: 0o777,
+    clientTls: undefined,
     connectTimeoutMs: 5_000,
     controlDatabase: decodeURIComponent(pathname.slice(1)),
     maxRewriteBytes: 16 * 1024 * 1024,
