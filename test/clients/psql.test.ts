@@ -67,26 +67,26 @@ async function good(script: string, args: string[] = []): Promise<string> {
 
 withPsql('the describing commands say the same', async () => {
   const commands = String.raw`
-    d
-    d+ items
-    d items_name
-    d df.instances
-    dv+
-    ds
-    dn+
-    dp items
-    df+ twice
-    sf twice
-    df df.*
-    do df.*
-    dt df.*
-    du
-    dx
-    dT
-    dd
-    dconfig search_path
-    encoding
-    echo :SERVER_VERSION_NUM
+    \d
+    \d+ items
+    \d items_name
+    \d df.instances
+    \dv+
+    \ds
+    \dn+
+    \dp items
+    \df+ twice
+    \sf twice
+    \df df.*
+    \do df.*
+    \dt df.*
+    \du
+    \dx
+    \dT
+    \dd
+    \dconfig search_path
+    \encoding
+    \echo :SERVER_VERSION_NUM
   `;
   const { status, stdout, stderr } = await same(commands);
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
