@@ -3,7 +3,13 @@ import { Authentication, Backend, Frontend } from '../wire/codes.js';
 import { FieldCode, fieldText, readFields } from '../wire/fields.js';
 import { md5Hash, md5Response } from '../wire/md5.js';
 import { cstring, int32, message } from '../wire/message.js';
-import { SCRAM_MECHANISM, ScramClient, ScramError, type ScramSecret } from '../wire/scram.js';
+import {
+  SCRAM_MECHANISM,
+  ScramClient,
+  type ScramDemand,
+  ScramError,
+  type ScramSecret,
+} from '../wire/scram.js';
 import { type Credential, redacted } from './credentials.js';
 import { MessageReader, ReadError } from './reader.js';
 
@@ -20,8 +26,11 @@ export interface LoginOptions {
   startup: Buffer;
   /** The role that the packet names; md5 needs it. */
   user: string;
-  /** Called once, when the server asks. What it throws is what `login` throws. */
-  answer: (kind: SecretKind) => Promise<Secret>;
+  /**
+   * Called once, when the server asks; for SCRAM with the salt and iterations that the server has named. What it throws
+   * is what `login` throws.
+   */
+  answer: (kind: SecretKind, demand?: ScramDemand) => Promise<Secret>;
   /** Gets, as they come, messages that are for the client: NegotiateProtocolVersion and notices. */
   passOn?: (raw: Buffer) => void;
 }
@@ -142,12 +151,12 @@ async function scram(data: Buffer, reader: MessageReader, options: LoginOptions)
       `server offers no SASL mechanism that the proxy supports: ${mechanisms.join(', ')}`,
     );
   }
-  const secret = await options.answer('scram');
-  let scramSecret: ScramSecret;
-  if ('password' in secret) scramSecret = { password: secret.password };
-  else if (secret.kind === 'scram') scramSecret = { keys: secret.keys };
-  else throw stale('SCRAM-SHA-256');
-  const client = new ScramClient(scramSecret);
+  const client = new ScramClient(async (demand): Promise<ScramSecret> => {
+    const secret = await options.answer('scram', demand);
+    if ('password' in secret) return { password: secret.password };
+    if (secret.kind === 'scram') return { keys: secret.keys };
+    throw stale('SCRAM-SHA-256');
+  });
   const first = Buffer.from(client.first(), 'utf8');
   options.socket.write(
     message(Frontend.Password, Buffer.concat([cstring(SCRAM_MECHANISM), int32(first.length), first])),

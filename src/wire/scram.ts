@@ -12,6 +12,12 @@ export interface ScramKeys {
 
 export type ScramSecret = { password: string | Buffer } | { keys: ScramKeys };
 
+/** What the server says of its verifier before it has seen any proof; made up for a role that it does not know. */
+export interface ScramDemand {
+  readonly salt: Buffer;
+  readonly iterations: number;
+}
+
 /** `malformed`: not the protocol; `signature`: the server does not know the secret; `stale`: keys of another verifier. */
 export type ScramProblem = 'malformed' | 'iterations' | 'signature' | 'stale' | 'refused';
 
@@ -46,13 +52,19 @@ const sha256 = (data: Buffer) => createHash('sha256').update(data).digest();
  * proved that it knows the verifier.
  */
 export class ScramClient {
-  readonly #secret: ScramSecret;
+  readonly #secret: ScramSecret | ((demand: ScramDemand) => Promise<ScramSecret>);
   readonly #nonce: string;
   #keys: ScramKeys | undefined;
   #authMessage = '';
 
-  /** @param nonce printable, without commas; random unless a test gives it */
-  constructor(secret: ScramSecret, nonce: string = randomBytes(18).toString('base64')) {
+  /**
+   * @param secret or what gives it, once, when the server has named salt and iterations
+   * @param nonce printable, without commas; random unless a test gives it
+   */
+  constructor(
+    secret: ScramSecret | ((demand: ScramDemand) => Promise<ScramSecret>),
+    nonce: string = randomBytes(18).toString('base64'),
+  ) {
     this.#secret = secret;
     this.#nonce = nonce;
   }
@@ -122,14 +134,16 @@ export class ScramClient {
   }
 
   async #deriveKeys(salt: Buffer, iterations: number): Promise<ScramKeys> {
-    if ('keys' in this.#secret) {
-      const { keys } = this.#secret;
+    const secret =
+      typeof this.#secret === 'function' ? await this.#secret({ salt, iterations }) : this.#secret;
+    if ('keys' in secret) {
+      const { keys } = secret;
       if (keys.iterations !== iterations || !keys.salt.equals(salt)) {
         throw new ScramError('stale', 'stored SCRAM keys belong to an earlier password');
       }
       return keys;
     }
-    return deriveScramKeys(this.#secret.password, salt, iterations);
+    return deriveScramKeys(secret.password, salt, iterations);
   }
 }
 
@@ -151,7 +165,7 @@ export async function deriveScramKeys(
 }
 
 /** Strict base64: null for anything that does not encode back to itself. */
-function base64(text: string): Buffer | null {
+export function base64(text: string): Buffer | null {
   const bytes = Buffer.from(text, 'base64');
   return bytes.toString('base64') === text ? bytes : null;
 }
