@@ -3,6 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import type { Logger } from 'pino';
+import { clientAuthentication } from './client-authentication.js';
 import type { Config } from './config/config.js';
 import type { ListenAddress } from './config/kinds.js';
 import { Executor } from './engine/executor.js';
@@ -86,7 +87,11 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
       pollMs: config.pollIntervalMs,
       log,
     });
-    const around = { credentials, onWorkCommitted: () => executor.wake(), log };
+    const clientAuth = await clientAuthentication(config, admin, log);
+    if (clientAuth.mode === 'scram') {
+      closers.push(() => atMost(FAREWELL_MS, clientAuth.verifiers.close()));
+    }
+    const around = { credentials, clientAuth, onWorkCommitted: () => executor.wake(), log };
     const proxy = config.workers === 1 ? await createSessions(config, around) : createWorkers(config, around);
     const addresses = await proxy.listen();
     // both at once: neither needs the other to end what it has begun

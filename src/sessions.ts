@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Config } from './config/config.js';
 import type { RoleCredentials } from './proxy/authentication/arrival.js';
+import type { ClientAuth } from './proxy/authentication/authenticate.js';
 import { createClientTls } from './proxy/client-tls.js';
 import { createProxy, type SessionHost } from './proxy/proxy.js';
 import { createRewriter } from './rewrite/rewriter.js';
@@ -8,6 +9,7 @@ import { createRewriter } from './rewrite/rewriter.js';
 /** What sessions report to, in the same process or in another. */
 export interface Surroundings {
   readonly credentials: RoleCredentials;
+  readonly clientAuth: ClientAuth;
   /** A transaction that mentioned df has ended. */
   onWorkCommitted(): void;
   readonly log: Logger;
@@ -26,7 +28,7 @@ export async function createSessions(config: Config, around: Surroundings): Prom
     rewriter,
     maxRewriteBytes: config.maxRewriteBytes,
     loginTimeoutMs: config.loginTimeoutMs,
-    clientAuth: { mode: config.clientAuth },
+    clientAuth: around.clientAuth,
     credentials: around.credentials,
     onWorkCommitted: around.onWorkCommitted,
     log: around.log,

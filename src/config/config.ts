@@ -5,7 +5,7 @@ import { parseUpstream, type Upstream, upstream } from './upstream.js';
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 
 /** How clients show who they are. */
-export type ClientAuthMode = 'password' | 'trust';
+export type ClientAuthMode = 'password' | 'scram' | 'trust';
 
 /** Encryption of clients' connections, where there is any. */
 export interface ClientTlsConfig {
@@ -29,6 +29,8 @@ export interface Config {
   readonly clientAuth: ClientAuthMode;
   /** Processes that serve clients. 1: this one does. */
   readonly workers: number;
+  readonly authFile: string | undefined;
+  readonly authQuery: string | undefined;
   readonly maxRewriteBytes: number;
   readonly drainTimeoutMs: number;
 
@@ -74,8 +76,10 @@ export function toConfig(values: SettingValues, notes: readonly string[]): Confi
     upstream: toUpstream(values),
     upstreamConnectTimeoutMs: values.upstream_connect_timeout!,
     loginTimeoutMs: values.login_timeout!,
-    clientAuth: values.client_auth!,
     workers: values.workers!,
+    clientAuth: toClientAuth(values),
+    authFile: values.auth_file,
+    authQuery: values.auth_query,
     maxRewriteBytes: values.max_rewrite_bytes!,
     drainTimeoutMs: values.drain_timeout!,
     maxManagementConnections: values.max_management_connections!,
@@ -115,6 +119,16 @@ function toClientTls(values: SettingValues): ClientTlsConfig | undefined {
     );
   }
   return { mode, certFile, keyFile, caFile, clientCertificate };
+}
+
+function toClientAuth(values: SettingValues): ClientAuthMode {
+  const mode = values.client_auth!;
+  if (mode === 'scram' && values.auth_file === undefined && values.auth_query === undefined) {
+    throw new ConfigError(
+      'setting "client_auth" is scram, which needs verifiers: give "auth_file" or "auth_query"',
+    );
+  }
+  return mode;
 }
 
 function toUpstream(values: SettingValues): Upstream {

@@ -161,10 +161,24 @@ export const settings = {
     'How long a client may take from connecting to being logged in.',
   ),
   client_auth: setting(
-    oneOf(['password', 'trust']),
+    oneOf(['password', 'scram', 'trust']),
     'password',
-    'How clients show who they are. password: asked in clear text, over TLS, loopback or a Unix socket only. trust: ' +
-      'not asked, on this machine only; the credentials of the executor log in.',
+    'How clients show who they are. password: asked in clear text, over TLS, loopback or a Unix socket only. scram: ' +
+      'SCRAM-SHA-256 from the verifiers of auth_file or auth_query, which must be those of the server. trust: not ' +
+      'asked, on this machine only; the credentials of the executor log in. See SECURITY.md.',
+  ),
+  auth_file: setting(
+    text('the path of a file', /^[^\0]+$/),
+    undefined,
+    'Verifiers for client_auth = scram: lines of "role" "SCRAM-SHA-256$...", as PgBouncer has them. Readable by ' +
+      'nobody else; read again when it changes.',
+  ),
+  auth_query: setting(
+    text('a statement with $1 for the name of the role', /\$1(?!\d)/),
+    undefined,
+    'A query of the admin role for the verifiers that auth_file does not have: $1 is the role; a row of the ' +
+      'verifier, or of name and verifier. Names in it are qualified: its search_path is pg_catalog. See ' +
+      'docs/authentication.md.',
   ),
   workers: setting(
     integer(1, 64),

@@ -66,20 +66,20 @@ async function readVerifiers(path: string): Promise<{ version: string; contents:
   try {
     file = await open(path, 'r');
   } catch (error) {
-    throw new VerifierError(`cannot read auth_file ${path}: ${(error as NodeJS.ErrnoException).code}`);
+    throw new VerifierError(`cannot read ${path}: ${(error as NodeJS.ErrnoException).code}`);
   }
   try {
     const status = await file.stat();
-    if (!status.isFile()) throw new VerifierError(`auth_file ${path} is not a file`);
+    if (!status.isFile()) throw new VerifierError(`${path} is not a file`);
     // PostgreSQL's rule for its key file: readable by nobody else, or root's and readable by a group.
     const others = status.uid === 0 ? 0o037 : 0o077;
     if ((status.mode & others) !== 0) {
       throw new VerifierError(
-        `auth_file ${path} has group or world access: permissions should be u=rw (0600) or less, ` +
+        `${path} has group or world access: permissions should be u=rw (0600) or less, ` +
           'or u=rw,g=r (0640) or less if root owns it',
       );
     }
-    if (status.size > MAX_FILE) throw new VerifierError(`auth_file ${path} is larger than 64 MiB`);
+    if (status.size > MAX_FILE) throw new VerifierError(`${path} is larger than 64 MiB`);
     return { version: versionText(status), contents: parseVerifiers(await file.readFile('utf8'), path) };
   } finally {
     await file.close();
@@ -94,7 +94,7 @@ export function parseVerifiers(text: string, path: string): Contents {
     if (/^\s*(?:[;#].*)?$/.test(line)) continue;
     const parts = /^\s*"((?:[^"]|"")+)"\s+"((?:[^"]|"")*)"/.exec(line);
     if (parts === null) {
-      throw new VerifierError(`auth_file ${path}, line ${index + 1}: must be "role" "SCRAM-SHA-256$…"`);
+      throw new VerifierError(`${path}, line ${index + 1}: must be "role" "SCRAM-SHA-256$…"`);
     }
     const verifier = parseScramVerifier(parts[2]!);
     if (verifier === undefined) leftOut.push(index + 1);

@@ -1,19 +1,23 @@
 import type { Config } from '../config/config.js';
 import type { Credential } from '../upstream/credentials.js';
+import type { ScramVerifier } from '../wire/scram-verifier.js';
 
 /**
  * What the processes of one proxy tell each other, over the channel that the operating system gives a parent and its
  * child: nobody else can read it, and nothing of it is written anywhere.
  */
 
+/** What a worker may ask for about a role. */
+export type Wanted = 'credential' | 'verifier';
+
 /** From the first process to a worker. */
 export type ToWorker =
   /** Begin. The configuration is without the admin role's password, which a worker does not need. */
-  | { readonly kind: 'serve'; readonly config: Config }
+  | { readonly kind: 'serve'; readonly config: Config; readonly mockSecret: Uint8Array | undefined }
   /** A client; its socket comes with the message. */
   | { readonly kind: 'client'; readonly id: number }
   | ({ readonly kind: 'answer'; readonly id: number } & (
-      | { readonly credential: Credential | undefined }
+      | { readonly found: Credential | ScramVerifier | undefined }
       | { readonly failure: string }
     ))
   /** End the sessions within this time, then end. */
@@ -28,7 +32,7 @@ export type FromWorker =
   | { readonly kind: 'closed'; readonly clients: number }
   /** A login that the server accepted. */
   | { readonly kind: 'captured'; readonly role: string; readonly credential: Credential }
-  /** What the executor logs in with as the role is wanted. */
-  | { readonly kind: 'ask'; readonly id: number; readonly role: string }
+  /** What the executor logs in with as the role is wanted, or what its clients are authenticated by. */
+  | { readonly kind: 'ask'; readonly what: Wanted; readonly id: number; readonly role: string }
   /** A transaction that mentioned df has ended. */
   | { readonly kind: 'work' };

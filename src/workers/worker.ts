@@ -7,10 +7,12 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { Config } from '../config/config.js';
 import { createLog } from '../observe/log.js';
+import type { ClientAuth } from '../proxy/authentication/authenticate.js';
 import type { SessionHost } from '../proxy/proxy.js';
 import { createSessions } from '../sessions.js';
 import type { Credential } from '../upstream/credentials.js';
-import type { FromWorker, ToWorker } from './messages.js';
+import type { ScramVerifier } from '../wire/scram-verifier.js';
+import type { FromWorker, ToWorker, Wanted } from './messages.js';
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => {});
 
@@ -28,7 +30,7 @@ process.on('disconnect', () => void close(graceMs));
 function receive(message: ToWorker, socket: Socket | undefined): void {
   switch (message.kind) {
     case 'serve':
-      void begin(message.config);
+      void begin(message.config, message.mockSecret);
       break;
     case 'client':
       tell({ kind: 'taken', id: message.id });
@@ -40,7 +42,7 @@ function receive(message: ToWorker, socket: Socket | undefined): void {
       const asked = questions.get(message.id);
       questions.delete(message.id);
       if ('failure' in message) asked?.reject(new Error(message.failure));
-      else asked?.resolve(message.credential);
+      else asked?.resolve(message.found);
       break;
     }
     case 'close':
@@ -48,11 +50,16 @@ function receive(message: ToWorker, socket: Socket | undefined): void {
   }
 }
 
-async function begin(config: Config): Promise<void> {
+async function begin(config: Config, mockSecret: Uint8Array | undefined): Promise<void> {
   log = createLog(config.logLevel);
   graceMs = config.drainTimeoutMs;
-  const credentials = { capture, get: ask };
-  sessions = await createSessions(config, { credentials, onWorkCommitted, log });
+  const credentials = { capture, get: (role: string) => ask<Credential>('credential', role) };
+  sessions = await createSessions(config, {
+    credentials,
+    clientAuth: clientAuth(config, mockSecret),
+    onWorkCommitted,
+    log,
+  });
   tell({ kind: 'ready' });
 }
 
@@ -83,19 +90,30 @@ function capture(role: string, credential: Credential): void {
 }
 
 interface Question {
-  resolve(credential: Credential | undefined): void;
+  resolve(found: unknown): void;
   reject(error: Error): void;
 }
 
 const questions = new Map<number, Question>();
 let asked = 0;
 
-function ask(role: string): Promise<Credential | undefined> {
+function ask<T>(what: Wanted, role: string): Promise<T | undefined> {
   const id = asked++;
   return new Promise((resolve, reject) => {
-    questions.set(id, { resolve, reject });
-    tell({ kind: 'ask', id, role });
+    questions.set(id, { resolve: resolve as (found: unknown) => void, reject });
+    tell({ kind: 'ask', what, id, role });
   });
+}
+
+/** Verifiers are looked up by the first process, which alone can be the admin role. */
+function clientAuth(config: Config, mockSecret: Uint8Array | undefined): ClientAuth {
+  if (config.clientAuth !== 'scram') return { mode: config.clientAuth };
+  if (mockSecret === undefined) throw new Error('the first process has sent no secret');
+  const verifiers = {
+    find: (role: string) => ask<ScramVerifier>('verifier', role),
+    close: async () => {},
+  };
+  return { mode: 'scram', verifiers, mockSecret };
 }
 
 let workTold = false;

@@ -21,7 +21,7 @@ import type { Config } from '../config/config.js';
 import { type Listener, openListeners } from '../proxy/listener.js';
 import type { Proxy as Served } from '../proxy/proxy.js';
 import type { Surroundings } from '../sessions.js';
-import type { FromWorker, ToWorker } from './messages.js';
+import type { FromWorker, ToWorker, Wanted } from './messages.js';
 
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 10_000;
@@ -47,7 +47,8 @@ interface Worker {
  * @returns a proxy that listens when its workers are ready
  */
 export function createWorkers(config: Config, around: Surroundings): Served {
-  const { log } = around;
+  const { log, clientAuth } = around;
+  const mockSecret = clientAuth.mode === 'scram' ? clientAuth.mockSecret : undefined;
   const workers = new Set<Worker>();
   /** Clients for whom there is no worker at the moment. */
   const waiting: Socket[] = [];
@@ -84,7 +85,7 @@ export function createWorkers(config: Config, around: Surroundings): Served {
         around.credentials.capture(message.role, message.credential);
         break;
       case 'ask':
-        void answer(worker, message.id, message.role);
+        void answer(worker, message.id, message.what, message.role);
         break;
       case 'work':
         around.onWorkCommitted();
@@ -93,10 +94,15 @@ export function createWorkers(config: Config, around: Surroundings): Served {
     }
   };
 
-  const answer = async (worker: Worker, id: number, role: string): Promise<void> => {
+  const find = async (what: Wanted, role: string) => {
+    if (what === 'credential') return around.credentials.get(role);
+    return clientAuth.mode === 'scram' ? clientAuth.verifiers.find(role) : undefined;
+  };
+
+  const answer = async (worker: Worker, id: number, what: Wanted, role: string): Promise<void> => {
     let told: ToWorker;
     try {
-      told = { kind: 'answer', id, credential: await around.credentials.get(role) };
+      told = { kind: 'answer', id, found: await find(what, role) };
     } catch (error) {
       told = { kind: 'answer', id, failure: (error as Error).message };
     }
@@ -137,7 +143,7 @@ export function createWorkers(config: Config, around: Surroundings): Served {
         for (const client of waiting.splice(0)) handOut(client);
       } else receive(worker, message);
     });
-    child.send({ kind: 'serve', config } satisfies ToWorker, () => {});
+    child.send({ kind: 'serve', config, mockSecret } satisfies ToWorker, () => {});
     return worker;
   };
 

@@ -1,9 +1,13 @@
 import type { Admission, Arrival } from './arrival.js';
 import { admitByPassword } from './password.js';
+import { admitByScram, type ScramOptions } from './scram.js';
 import { admitByTrust } from './trust.js';
 
 /** How clients show who they are (setting `client_auth`), with what that needs. */
-export type ClientAuth = { readonly mode: 'password' } | { readonly mode: 'trust' };
+export type ClientAuth =
+  | { readonly mode: 'password' }
+  | ({ readonly mode: 'scram' } & ScramOptions)
+  | { readonly mode: 'trust' };
 
 /**
  * From the start-up packet to the server's AuthenticationOk, on both sides.
@@ -13,6 +17,8 @@ export function authenticate(how: ClientAuth, arrival: Arrival): Promise<Admissi
   switch (how.mode) {
     case 'password':
       return admitByPassword(arrival);
+    case 'scram':
+      return admitByScram(how, arrival);
     case 'trust':
       return admitByTrust(arrival);
   }

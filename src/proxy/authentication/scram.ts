@@ -1,4 +1,4 @@
-import { createHmac, randomBytes } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { LoginError, login } from '../../upstream/login.js';
@@ -16,8 +16,15 @@ import { type Admission, type Arrival, AUTHENTICATION_OK, ClientGone, refusal } 
 const MAX_SASL_MESSAGE = 1024;
 const PROTOCOL_VIOLATION = '08P01';
 
-/** Made at start: nobody outside can tell a made-up salt from a real one, and the same role gets the same each time. */
-const mockSecret = randomBytes(32);
+export interface ScramOptions {
+  readonly verifiers: VerifierSource;
+  /**
+   * Made at start, the same for all processes of a proxy: nobody outside can tell a made-up salt from a real one, and the
+   * same role gets the same each time.
+   */
+  readonly mockSecret: Uint8Array;
+}
+
 const MOCK_ITERATIONS = 4096;
 const MOCK_SALT = 16;
 
@@ -32,14 +39,14 @@ const MOCK_SALT = 16;
  * spare the client its proof.
  * @throws LoginError, ClientGone
  */
-export async function admitByScram(verifiers: VerifierSource, arrival: Arrival): Promise<Admission> {
+export async function admitByScram(options: ScramOptions, arrival: Arrival): Promise<Admission> {
   const { client, user, log } = arrival;
   let proved: Proved | undefined;
   const prove = async (demand: ScramDemand | undefined): Promise<Proved> => {
-    const found = await find(verifiers, arrival);
+    const found = await find(options.verifiers, arrival);
     const fits =
       found !== undefined &&
-      (demand === undefined || (found.iterations === demand.iterations && found.salt.equals(demand.salt)));
+      (demand === undefined || (found.iterations === demand.iterations && demand.salt.equals(found.salt)));
     if (found !== undefined && !fits) {
       log.error(
         { user },
@@ -47,7 +54,7 @@ export async function admitByScram(verifiers: VerifierSource, arrival: Arrival):
           'count): nobody can log in as it until they are the same',
       );
     }
-    const verifier = fits ? found : mockVerifier(user, demand);
+    const verifier = fits ? found : mockVerifier(options.mockSecret, user, demand);
     return await exchange(client, arrival.rest, user, verifier, !fits);
   };
   const { credential, rest } = await login({
@@ -96,7 +103,7 @@ async function find(verifiers: VerifierSource, arrival: Arrival): Promise<ScramV
 }
 
 /** Keys that nobody has, with what the server has named, or the like of it. */
-function mockVerifier(role: string, demand: ScramDemand | undefined): ScramVerifier {
+function mockVerifier(mockSecret: Uint8Array, role: string, demand: ScramDemand | undefined): ScramVerifier {
   const derive = (what: string) => createHmac('sha256', mockSecret).update(`${what}:${role}`).digest();
   return {
     salt: demand?.salt ?? derive('salt').subarray(0, MOCK_SALT),
