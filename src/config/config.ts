@@ -5,7 +5,7 @@ import { parseUpstream, type Upstream, upstream } from './upstream.js';
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 
 /** How clients show who they are. */
-export type ClientAuthMode = 'password' | 'scram' | 'trust';
+export type ClientAuthMode = 'password' | 'scram' | 'relay' | 'trust';
 
 /** Encryption of clients' connections, where there is any. */
 export interface ClientTlsConfig {

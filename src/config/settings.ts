@@ -161,11 +161,12 @@ export const settings = {
     'How long a client may take from connecting to being logged in.',
   ),
   client_auth: setting(
-    oneOf(['password', 'scram', 'trust']),
+    oneOf(['password', 'scram', 'relay', 'trust']),
     'password',
     'How clients show who they are. password: asked in clear text, over TLS, loopback or a Unix socket only. scram: ' +
-      'SCRAM-SHA-256 from the verifiers of auth_file or auth_query, which must be those of the server. trust: not ' +
-      'asked, on this machine only; the credentials of the executor log in. See SECURITY.md.',
+      'SCRAM-SHA-256 from the verifiers of auth_file or auth_query, which must be those of the server. relay: the ' +
+      'exchange passes between client and server, nothing is kept. trust: not asked, on this machine only; the ' +
+      'credentials of the executor log in. See docs/authentication.md.',
   ),
   auth_file: setting(
     text('the path of a file', /^[^\0]+$/),

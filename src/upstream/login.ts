@@ -90,7 +90,7 @@ export async function login(options: LoginOptions): Promise<LoginResult> {
           break;
         }
         case Backend.ErrorResponse:
-          throw refusal(raw, body);
+          throw serverRefusal(raw, body);
         case Backend.NegotiateProtocolVersion:
         case Backend.NoticeResponse:
           options.passOn?.(raw);
@@ -169,7 +169,7 @@ async function scram(data: Buffer, reader: MessageReader, options: LoginOptions)
 
 async function expectSasl(code: number, reader: MessageReader): Promise<string> {
   const { type, raw, body } = await reader.next();
-  if (type === Backend.ErrorResponse) throw refusal(raw, body);
+  if (type === Backend.ErrorResponse) throw serverRefusal(raw, body);
   if (type !== Backend.Authentication || body.length < 4 || body.readInt32BE(0) !== code) {
     throw unexpected('something else than the next step of SCRAM');
   }
@@ -180,7 +180,8 @@ function bytes(password: string | Buffer): Buffer {
   return typeof password === 'string' ? Buffer.from(password, 'utf8') : password;
 }
 
-function refusal(raw: Buffer, body: Buffer): LoginError {
+/** @param raw the server's ErrorResponse, @param body what follows its length */
+export function serverRefusal(raw: Buffer, body: Buffer): LoginError {
   const fields = readFields(body);
   // A server may leave out any field.
   const code = fieldText(fields, FieldCode.Code) ?? CONNECTION_FAILURE;

@@ -1,5 +1,6 @@
 import type { Admission, Arrival } from './arrival.js';
 import { admitByPassword } from './password.js';
+import { admitByRelay } from './relay.js';
 import { admitByScram, type ScramOptions } from './scram.js';
 import { admitByTrust } from './trust.js';
 
@@ -7,6 +8,7 @@ import { admitByTrust } from './trust.js';
 export type ClientAuth =
   | { readonly mode: 'password' }
   | ({ readonly mode: 'scram' } & ScramOptions)
+  | { readonly mode: 'relay' }
   | { readonly mode: 'trust' };
 
 /**
@@ -19,6 +21,8 @@ export function authenticate(how: ClientAuth, arrival: Arrival): Promise<Admissi
       return admitByPassword(arrival);
     case 'scram':
       return admitByScram(how, arrival);
+    case 'relay':
+      return admitByRelay(arrival);
     case 'trust':
       return admitByTrust(arrival);
   }
