@@ -1,10 +1,14 @@
+import { networkInterfaces } from 'node:os';
 import { inspect } from 'node:util';
 import pg from 'pg';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import postgres from 'postgres';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Credential } from '../../src/upstream/credentials.js';
 import { dial } from '../../src/upstream/dial.js';
 import { LoginError, login } from '../../src/upstream/login.js';
+import { message } from '../../src/wire/message.js';
 import { startupPacket } from '../../src/wire/startup.js';
+import { query } from '../support/frontend.js';
 import {
   asSuperuser,
   createTestDatabase,
@@ -12,6 +16,7 @@ import {
   type TestRole,
   urlFor,
 } from '../support/postgres.js';
+import { open, RawClient } from '../support/raw-client.js';
 import { until } from '../support/wait.js';
 import { startWireProxy, type WireProxy } from '../support/wire-proxy.js';
 
@@ -68,10 +73,14 @@ afterAll(async () => {
   await db?.drop();
 });
 
-async function connectAs(role: TestRole, password: string): Promise<string> {
+async function connectAs(
+  role: TestRole,
+  password: string,
+  to: { host: string; port: number } = wire,
+): Promise<string> {
   const client = new pg.Client({
-    host: wire.host,
-    port: wire.port,
+    host: to.host,
+    port: to.port,
     database: db.name,
     user: role.name,
     password,
@@ -84,6 +93,10 @@ async function connectAs(role: TestRole, password: string): Promise<string> {
   } finally {
     await client.end().catch(() => {});
   }
+}
+
+function target({ host, port }: { host: string; port: number }) {
+  return { host, port, database: db.name };
 }
 
 /** A login without the proxy, with what the proxy has captured. */
@@ -175,4 +188,136 @@ test('a trust login does not replace a captured key', async () => {
   const before = wire.credentials.get(role.name)!;
   wire.credentials.capture(role.name, { kind: 'trust' });
   expect(wire.credentials.get(role.name)).toBe(before);
+});
+
+describe('client_auth = relay', () => {
+  let relay: WireProxy;
+  beforeAll(async () => {
+    relay = await startWireProxy(urlFor(db.name), { clientAuth: { mode: 'relay' } });
+  });
+  afterAll(() => relay?.close());
+
+  test.each(METHODS.slice(0, 4))('passes a login by %s on, and keeps nothing of it', async (method) => {
+    const role = { ...roles.get(method)! };
+    const password = method === 'scram-sha-256' ? 'another' : role.password;
+    expect(await connectAs(role, password, relay)).toBe(role.name);
+    const sql = postgres({ ...target(relay), user: role.name, password, max: 1 });
+    expect((await sql`SELECT session_user AS who`)[0]!.who).toBe(role.name);
+    await sql.end();
+    expect(relay.credentials.get(role.name)).toBeUndefined();
+    expect(relay.logLines.join('')).not.toContain(password);
+  });
+
+  test.each(['password', 'md5', 'scram-sha-256', 'reject'] as const)(
+    "passes the server's own refusal on (%s)",
+    async (method) => {
+      const role = roles.get(method)!;
+      const code = method === 'reject' ? '28000' : '28P01';
+      await expect(connectAs(role, 'wrong', relay)).rejects.toMatchObject({ code, file: 'auth.c' });
+    },
+  );
+
+  test('what a client sends ahead of the answers is not taken for one of them', async () => {
+    const role = roles.get('trust')!;
+    const raw = new RawClient(await open(relay.host, relay.port));
+    raw.read();
+    raw.send(startupPacket({ user: role.name, database: db.name }), query('SELECT 41 + 1'));
+    await raw.ready(2);
+    expect(raw.value()).toBe('42');
+    await raw.end();
+  });
+
+  test.each([
+    ['a query instead of a password', query('SELECT 1')],
+    ['a message of 60 kB', message(0x70, Buffer.alloc(60_000, 0x61))],
+    ['a SASL message full of NULs', message(0x70, Buffer.alloc(100))],
+    [
+      'a length that overflows',
+      message(0x70, Buffer.concat([Buffer.from('SCRAM-SHA-256\0'), Buffer.from([127, 255, 255, 255])])),
+    ],
+  ])('%s is answered as by the server', async (_, bytes) => {
+    const role = roles.get('scram-sha-256')!;
+    const ends = [];
+    for (const to of [target(wire.credentials.address), target(relay)]) {
+      const raw = new RawClient(await open(to.host, to.port));
+      raw.read();
+      raw.send(startupPacket({ user: role.name, database: db.name }));
+      await raw.waitFor('R');
+      raw.send(bytes);
+      await until(() => raw.ended || raw.closed, { everyMs: 2 });
+      raw.socket.destroy();
+      ends.push([raw.types(), raw.error()]);
+    }
+    expect(ends[1]).toEqual(ends[0]);
+  });
+});
+
+describe('client_auth = trust', () => {
+  let trusting: WireProxy;
+  beforeAll(async () => {
+    trusting = await startWireProxy(urlFor(db.name), {
+      clientAuth: { mode: 'trust' },
+      credentials: wire.credentials,
+      listen: [{ host: '0.0.0.0', port: 0 }],
+    });
+  });
+  afterAll(() => trusting?.close());
+  const loopback = () => ({ host: '127.0.0.1', port: trusting.port });
+
+  test.each(['md5', 'password', 'scram-sha-256'] as const)(
+    'logs in with what the executor has for the role (%s)',
+    async (method) => {
+      const role = roles.get(method)!;
+      await connectAs(role, method === 'scram-sha-256' ? 'another' : role.password);
+      expect(await connectAs(role, 'not looked at', loopback())).toBe(role.name);
+    },
+  );
+
+  test('a role without a credential is refused with the reason, unless the server asks for nothing', async () => {
+    const role = await db.createRole('stranger');
+    await expect(connectAs(role, role.password, loopback())).rejects.toMatchObject({
+      code: '28000',
+      message: `the server asks for a password, and the proxy has no credential for role "${role.name}"`,
+    });
+    expect(await connectAs(roles.get('trust')!, '', loopback())).toBe(roles.get('trust')!.name);
+  });
+
+  test('a credential that the server no longer takes is no way in', async () => {
+    const role = await db.createRole('changing');
+    await connectAs(role, role.password);
+    await asSuperuser(db.name, (client) => client.query(`ALTER ROLE ${role.name} PASSWORD 'changed'`));
+    await expect(connectAs(role, role.password, loopback())).rejects.toMatchObject({
+      code: '28000',
+      message: 'stored SCRAM keys belong to an earlier password',
+    });
+  });
+
+  const outside = Object.values(networkInterfaces())
+    .flat()
+    .find((each) => each !== undefined && each.family === 'IPv4' && !each.internal)?.address;
+  if (outside === undefined) console.log('skipped: this machine has no address but loopback');
+
+  test.skipIf(outside === undefined)(
+    'clients from elsewhere are refused, and never asked in clear text',
+    async () => {
+      const role = roles.get('md5')!;
+      await expect(
+        connectAs(role, role.password, { host: outside!, port: trusting.port }),
+      ).rejects.toMatchObject({
+        code: '28000',
+        message: 'client_auth = trust admits clients over loopback or a Unix socket only',
+      });
+      const asking = await startWireProxy(urlFor(db.name), { listen: [{ host: '0.0.0.0', port: 0 }] });
+      try {
+        await expect(
+          connectAs(role, role.password, { host: outside!, port: asking.port }),
+        ).rejects.toMatchObject({
+          code: '28000',
+          message: expect.stringContaining('which this unencrypted connection would reveal'),
+        });
+      } finally {
+        await asking.close();
+      }
+    },
+  );
 });
