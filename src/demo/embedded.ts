@@ -83,6 +83,8 @@ async function launch(
   };
   const logFile = join(dataDir, 'server.log');
   const log = await open(logFile, 'w', 0o600);
+  // The server reads all of its directory for pg_basebackup.
+  if (binaries.user !== undefined) await log.chown(binaries.user.uid, binaries.user.gid);
   const child = spawn(
     binaries.postgres,
     ['-D', dataDir, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
