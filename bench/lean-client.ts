@@ -12,7 +12,7 @@ export interface LeanClient {
 
 export async function leanClient(url: string): Promise<LeanClient> {
   const { hostname, port, username, password, pathname } = new URL(url);
-  const socket = await dial({ host: hostname, port: Number(port) }, 10_000);
+  const { socket } = await dial({ host: hostname, port: Number(port) }, 10_000);
   const user = decodeURIComponent(username);
   const { rest } = await login({
     socket,

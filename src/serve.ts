@@ -3,6 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import type { Logger } from 'pino';
+import { adminClientConfig } from './admin-connection.js';
 import { clientAuthentication } from './client-authentication.js';
 import type { Config } from './config/config.js';
 import type { ListenAddress } from './config/kinds.js';
@@ -12,6 +13,7 @@ import { createSessions } from './sessions.js';
 import { listenForCancellations } from './state/cancellations.js';
 import { migrate } from './state/migrate.js';
 import { markReady, writeSettings } from './state/ready.js';
+import { configuredServers, logChanges } from './upstream/configured.js';
 import { CredentialStore } from './upstream/credentials.js';
 import { SessionPool } from './upstream/pool.js';
 import { createWorkers } from './workers/workers.js';
@@ -34,19 +36,15 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
   const { upstream } = config;
   // Here first: a mistake in them is one of the configuration, whichever process uses them.
   if (config.clientTls !== undefined) createClientTls(config.clientTls);
-  const address = { host: upstream.host, port: upstream.port };
-  const admin: pg.ClientConfig = {
-    ...address,
-    user: upstream.user,
-    password: upstream.password,
-    database: upstream.database,
-    connectionTimeoutMillis: config.upstreamConnectTimeoutMs,
-    application_name: 'pg_durable:worker:management',
-    options: '-c search_path=pg_catalog,pg_temp',
-  };
-  const database = new pg.Pool({ ...admin, max: config.maxManagementConnections, keepAlive: true });
+  const servers = configuredServers(upstream);
+  logChanges(servers, log);
+  const admin = adminClientConfig(config, servers.engine, 'pg_durable:worker:management');
+  const database = new pg.Pool({ ...admin, max: config.maxManagementConnections });
   database.on('error', (err) => log.warn({ err }, 'idle management connection lost'));
-  const closers: Array<() => Promise<unknown>> = [() => atMost(FAREWELL_MS, database.end())];
+  const closers: Array<() => Promise<unknown>> = [
+    async () => servers.close(),
+    () => atMost(FAREWELL_MS, database.end()),
+  ];
   const closeAll = async (): Promise<void> => {
     for (const close of closers.reverse())
       await close().catch((err: unknown) => log.warn({ err }, 'closing failed'));
@@ -62,9 +60,9 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
     }
     await writeSettings(database, sqlSettings(config));
 
-    const credentials = new CredentialStore(address);
+    const credentials = new CredentialStore({ host: upstream.host, port: upstream.port });
     const sessions = new SessionPool({
-      address,
+      address: servers.engine,
       credentials,
       limit: config.maxUserConnections,
       connectTimeoutMs: config.upstreamConnectTimeoutMs,
@@ -91,7 +89,7 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
     if (clientAuth.mode === 'scram') {
       closers.push(() => atMost(FAREWELL_MS, clientAuth.verifiers.close()));
     }
-    const around = { credentials, clientAuth, onWorkCommitted: () => executor.wake(), log };
+    const around = { servers: servers.clients, credentials, clientAuth, onWorkCommitted: () => executor.wake(), log };
     const proxy = config.workers === 1 ? await createSessions(config, around) : createWorkers(config, around);
     const addresses = await proxy.listen();
     // both at once: neither needs the other to end what it has begun

@@ -1,6 +1,7 @@
 import type { ListenAddress } from './kinds.js';
 import type { SettingValues } from './settings.js';
-import { parseUpstream, type Upstream, upstream } from './upstream.js';
+import { type Upstream, upstream } from './upstream.js';
+import { parseUpstream, UpstreamUrlError } from './upstream-url.js';
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 
@@ -74,7 +75,7 @@ export function toConfig(values: SettingValues, notes: readonly string[]): Confi
     unixSocketMode: values.unix_socket_permissions!,
     clientTls: toClientTls(values),
     upstream: toUpstream(values),
-    upstreamConnectTimeoutMs: values.upstream_connect_timeout!,
+    upstreamConnectTimeoutMs: connectTimeoutOf(values) ?? values.upstream_connect_timeout!,
     loginTimeoutMs: values.login_timeout!,
     workers: values.workers!,
     clientAuth: toClientAuth(values),
@@ -138,7 +139,7 @@ function toUpstream(values: SettingValues): Upstream {
         '(or PG_DURABLE_UPSTREAM, or upstream in the configuration file)',
     );
   }
-  const parts = parseUpstream(values.upstream)!;
+  const parts = parseUpstream(values.upstream);
   const user = parts.user ?? values.worker_role;
   if (user === undefined) {
     throw new ConfigError(
@@ -152,5 +153,14 @@ function toUpstream(values: SettingValues): Upstream {
         `${JSON.stringify(database)}: allowed is one control database`,
     );
   }
-  return upstream({ ...parts, user, database });
+  try {
+    return upstream({ ...parts, user, database });
+  } catch (error) {
+    if (!(error instanceof UpstreamUrlError)) throw error;
+    throw new ConfigError(`bad value for setting "upstream": ${error.message}`);
+  }
+}
+
+function connectTimeoutOf(values: SettingValues): number | undefined {
+  return values.upstream === undefined ? undefined : parseUpstream(values.upstream).connectTimeoutMs;
 }

@@ -72,7 +72,12 @@ function check(name: SettingName, value: unknown, source: string): unknown {
   const parsed = kind.schema.safeParse(value);
   if (parsed.success) return parsed.data;
   // The one setting that can hold a password is never quoted.
-  const shown = name === 'upstream' ? 'the value' : quote(value);
+  if (name === 'upstream') {
+    throw new ConfigError(
+      `bad value for setting "upstream" in ${source}: ${parsed.error.issues[0]!.message}; allowed is ${kind.allowed}`,
+    );
+  }
+  const shown = quote(value);
   throw new ConfigError(
     `bad value for setting "${name}" in ${source}: ${shown} is not allowed; allowed is ${kind.allowed}`,
   );

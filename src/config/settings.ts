@@ -9,7 +9,7 @@ import {
   size,
   text,
 } from './kinds.js';
-import { parseUpstream, upstreamAllowed } from './upstream.js';
+import { parseUpstream, UpstreamUrlError, upstreamForm } from './upstream-url.js';
 
 /** One setting: its kind, its default as it would be written in a file, and what it is for. */
 export interface Setting<T> {
@@ -30,11 +30,18 @@ function setting<T>(
   return note === undefined ? { kind, fallback, description } : { kind, fallback, description, note };
 }
 
-const upstreamUrl: Kind<string> = (() => {
-  const base = text(upstreamAllowed, /^/);
-  const schema = base.schema.refine((value) => parseUpstream(value) !== undefined);
-  return { schema, allowed: upstreamAllowed };
-})();
+/** The text stays as it is; what is wrong with it is the message of the issue, which never quotes it. */
+const upstreamUrl: Kind<string> = {
+  schema: text(upstreamForm, /^/).schema.superRefine((value, context) => {
+    try {
+      parseUpstream(value);
+    } catch (error) {
+      if (!(error instanceof UpstreamUrlError)) throw error;
+      context.addIssue({ code: 'custom', message: error.message });
+    }
+  }),
+  allowed: upstreamForm,
+};
 
 const name = text('a name of 1 to 63 bytes', /^[^\0]{1,63}$/);
 const path = text('a path', /^[^\0]+$/);
@@ -88,7 +95,8 @@ export const settings = {
     upstreamUrl,
     undefined,
     'The server behind the proxy, with the admin role that owns the schemas df and _df. Its database is the ' +
-      'control database; sessions to other databases pass through as well.',
+      'control database; sessions to other databases pass through as well. Parameters are those of libpq: ' +
+      'docs/upstream.md.',
   ),
 
   worker_role: setting(
@@ -153,7 +161,8 @@ export const settings = {
   upstream_connect_timeout: setting(
     duration(100, 10 * 60 * second),
     '10s',
-    'How long a connection to the server may take before the client gets an error (08006).',
+    'How long a connection to one address of the server, encryption included, may take; connect_timeout in the ' +
+      'upstream URL goes before it. If none can be reached the client gets an error (08006).',
   ),
   login_timeout: setting(
     duration(1 * second, 10 * 60 * second),

@@ -3,6 +3,7 @@ import { oneLine, withAdminConnection } from '../admin-connection.js';
 import type { Config } from '../config/config.js';
 import { connectionAdvice } from './advice.js';
 import { checks } from './checks.js';
+import { connectionFindings } from './connection.js';
 
 /** One line of the report: what was looked at, how it is, and how to mend it if it is not well. */
 export interface Finding {
@@ -20,11 +21,12 @@ export async function* examine(config: Config): AsyncGenerator<Finding> {
   for (const note of config.notes) yield { state: 'warn', text: `setting without effect: ${note}` };
   const findings: Finding[] = [];
   try {
-    await withAdminConnection(config, async (client) => {
+    await withAdminConnection(config, async (client, reached) => {
       findings.push({
         state: 'ok',
         text: `connection to ${config.upstream.display} as role ${pg.escapeIdentifier(config.upstream.user)}`,
       });
+      findings.push(...connectionFindings(config, reached));
       for (const check of checks) findings.push(...(await attempt(check, client, config)));
     });
   } catch (error) {

@@ -187,7 +187,11 @@ export class Executor {
       answer = await claim(database, this.#owner, tokens, this.#answerMs);
     } catch (error) {
       this.#offered = new Set(); // what it took all the same, the next heartbeat finds
-      log.warn({ code: (error as { code?: string }).code, err: error }, 'claiming failed');
+      const { code = '' } = error as { code?: string };
+      // the admin role's password or right to log in: nothing goes on until somebody has put it right
+      if (code.startsWith('28'))
+        log.error({ code, err: error }, 'claiming failed: the server refuses the admin role');
+      else log.warn({ code, err: error }, 'claiming failed');
       this.#claimWithin(pollMs);
       return;
     }

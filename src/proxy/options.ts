@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { ListenAddress } from '../config/kinds.js';
 import type { StatementRewriter } from '../rewrite/rewriter.js';
-import type { UpstreamAddress } from '../upstream/dial.js';
+import type { Target } from '../upstream/dial.js';
 import type { RoleCredentials } from './authentication/arrival.js';
 import type { ClientAuth } from './authentication/authenticate.js';
 import type { ClientTls } from './client-tls.js';
@@ -13,7 +13,7 @@ export interface ProxyOptions {
   unixSocketMode: number;
   /** Undefined: clients are not encrypted. */
   clientTls: ClientTls | undefined;
-  upstream: UpstreamAddress;
+  upstream: Target;
   /** For one connection to the server, milliseconds. */
   connectTimeoutMs: number;
   /** The database in which df lives; sessions to others pass unread. */

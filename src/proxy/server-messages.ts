@@ -7,6 +7,8 @@ import type { Traffic } from './traffic.js';
 /** A report longer than this is passed as it is rather than held. */
 const MAX_REPORT = 1024 * 1024;
 const MAX_PARAMETER_STATUS = 64 * 1024;
+/** Of protocol 3.2: process id, a secret of at most 256 bytes, the header. */
+const MAX_KEY = 5 + 4 + 256;
 
 /**
  * What the proxy sees of the server's messages: which statement they answer, the settings that decide how statements
@@ -42,6 +44,10 @@ export class ServerMessages implements FrameReader {
         if (this.#traffic.conversation.tag?.rewritten && total <= MAX_REPORT) return total;
         this.#traffic.conversation.answered(type);
         return 0;
+      case Backend.BackendKeyData:
+        if (this.#traffic.onCancelKey !== null && total <= MAX_KEY) return total;
+        this.#traffic.conversation.answered(type);
+        return 0;
       default:
         this.#traffic.conversation.answered(type);
         return 0;
@@ -64,6 +70,10 @@ export class ServerMessages implements FrameReader {
         this.#onReady(committedWork);
         return undefined;
       }
+      case Backend.BackendKeyData:
+        conversation.answered(type);
+        this.#traffic.onCancelKey?.(buf.subarray(start + 5, end));
+        return undefined;
       case Backend.ParameterStatus: {
         const parameter = readParameterStatus(buf, start, end);
         if (parameter?.name === 'client_encoding') syntax.clientEncoding = parameter.value;

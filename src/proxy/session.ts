@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { forwardCancel } from '../upstream/cancel.js';
-import { DialError, dial } from '../upstream/dial.js';
+import { DialError, dial, Servers } from '../upstream/dial.js';
 import { LoginError } from '../upstream/login.js';
 import { errorResponse, type Report } from '../wire/fields.js';
 import { majorVersion } from '../wire/startup.js';
@@ -126,7 +126,7 @@ export class Session {
 
   async #startUp(opening: Startup, loggedIn: () => void): Promise<void> {
     const { upstream, connectTimeoutMs, log } = this.#options;
-    const server = await dial(upstream, connectTimeoutMs);
+    const { socket: server, address } = await dial(upstream, connectTimeoutMs);
     this.#server = server;
     if (this.#client.destroyed || this.#client.writableEnded) return;
     if (majorVersion(opening.protocol) !== 3) {
@@ -155,10 +155,16 @@ export class Session {
       this.#mayRewrite(opening) ? this.#options.rewriter : null,
       this.#options.maxRewriteBytes,
     );
+    let forgetKey = () => {};
+    if (upstream instanceof Servers && upstream.keys.needed) {
+      traffic.onCancelKey = (key) => {
+        forgetKey = upstream.keys.remember(key, address);
+      };
+    }
     const relay = new Relay(this.#client, server, traffic, this.#options.onWorkCommitted);
     this.#relay = relay;
     if (greeting.length > 0) this.#client.write(greeting);
-    await relay.run(fromClient, fromServer);
+    await relay.run(fromClient, fromServer).finally(() => forgetKey());
     log.debug({ user }, 'session closed');
   }
 

@@ -14,6 +14,8 @@ export interface Traffic {
   readonly maxRewriteBytes: number;
   /** The status of the last ReadyForQuery; 0 before the first. */
   status: number;
+  /** Gets the body of the server's BackendKeyData, where somebody has to know it. */
+  onCancelKey: ((key: Buffer) => void) | null;
 }
 
 export function newTraffic(rewriter: StatementRewriter | null, maxRewriteBytes: number): Traffic {
@@ -24,6 +26,7 @@ export function newTraffic(rewriter: StatementRewriter | null, maxRewriteBytes: 
     rewriter,
     maxRewriteBytes,
     status: 0,
+    onCancelKey: null,
   };
 }
 

@@ -23,7 +23,7 @@ export function listenForCancellations(
   let timer: NodeJS.Timeout | undefined;
 
   const connect = async (): Promise<void> => {
-    const mine = new pg.Client({ ...config, keepAlive: true });
+    const mine = new pg.Client(config);
     client = mine;
     let ended = false;
     const again = (error?: unknown): void => {

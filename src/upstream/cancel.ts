@@ -1,24 +1,47 @@
-import { dial, type UpstreamAddress } from './dial.js';
+import type { UpstreamAddress } from './address.js';
+import { DialError, dial, type Reached, Servers, type Target } from './dial.js';
+import { NotReached, reach } from './reach.js';
 
 /** A server answers a CancelRequest by closing; one that does not within this time is not waited for. */
 const CLOSE_TIMEOUT_MS = 10_000;
 
 /**
- * Sends a CancelRequest to the server as it came and waits until the server has closed its side: only then has the
- * signal been sent (protocol chapter "Canceling Requests in Progress"). The server answers nothing, whatever the key.
+ * Sends a CancelRequest to the server as it came, encrypted as sessions are, and waits until the server has closed its
+ * side: only then has the signal been sent (protocol chapter "Canceling Requests in Progress"). The server answers
+ * nothing, whatever the key.
+ *
+ * With several hosts it goes to the one that has the session. A key that is not known here (a session of another
+ * proxy, or of another worker) goes to all of them: the one that made it heeds it, the others do nothing.
  * @param packet the whole packet
- * @throws DialError when the server cannot be reached
+ * @param at the host that has the session, if the caller knows it
+ * @throws DialError when the server cannot be reached; with several, when none can
  */
 export async function forwardCancel(
-  address: UpstreamAddress,
+  target: Target,
   packet: Buffer,
   connectTimeoutMs = CLOSE_TIMEOUT_MS,
+  at?: UpstreamAddress,
 ): Promise<void> {
-  const socket = await dial(address, connectTimeoutMs);
+  if (!(target instanceof Servers)) {
+    await send(await dial(target, connectTimeoutMs), packet);
+    return;
+  }
+  const known = at ?? target.keys.find(packet);
+  const hosts = known === undefined ? target.hosts : [known];
+  const attempts = await Promise.allSettled(
+    hosts.map(async (host) => await send(await reach(host, target.transport, connectTimeoutMs), packet)),
+  );
+  if (attempts.some(({ status }) => status === 'fulfilled')) return;
+  const { reason } = attempts[0] as PromiseRejectedResult;
+  throw reason instanceof NotReached
+    ? new DialError(`could not send cancel request: ${reason.message}`, reason.code)
+    : reason;
+}
+
+async function send({ socket }: Reached, packet: Buffer): Promise<void> {
   await new Promise<void>((resolve) => {
     const timer = setTimeout(() => socket.destroy(), CLOSE_TIMEOUT_MS);
-    // A reset is a close as well; 'close' follows it.
-    socket.on('error', () => {});
+    // A reset is a close as well.
     socket.once('close', () => {
       clearTimeout(timer);
       resolve();

@@ -1,87 +1,82 @@
-import { connect, type Socket } from 'node:net';
+import { addressText, type UpstreamAddress } from './address.js';
+import { NotReached, type Reached, reach, type Transport } from './reach.js';
+import { Servers } from './servers.js';
 
-/** A server. A host that begins with `/` is the directory of a Unix socket, whose name the port completes. */
-export interface UpstreamAddress {
-  host: string;
-  port: number;
-}
+export { addressText, socketPath, type UpstreamAddress } from './address.js';
+export type { Reached } from './reach.js';
+export { Servers } from './servers.js';
+
+/** What can be dialled: the configured servers, or one address by itself, without encryption. */
+export type Target = Servers | UpstreamAddress;
 
 /** The server cannot be reached; the message names it and the reason, and is fit for a client. */
 export class DialError extends Error {
   /** connection_failure */
   readonly code = '08006';
-  constructor(address: UpstreamAddress, reason: string) {
-    super(`could not connect to server at ${addressText(address)}: ${reason}`);
+  /** The operating system's or TLS's code of the first failure, where there is one: ECONNREFUSED, … */
+  readonly reasonCode: string | undefined;
+  constructor(message: string, reasonCode?: string) {
+    super(message);
     this.name = 'DialError';
+    this.reasonCode = reasonCode;
   }
 }
 
-export function addressText(address: UpstreamAddress): string {
-  if (address.host.startsWith('/')) return socketPath(address);
-  return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
-}
-
-/** The path of a Unix socket as PostgreSQL forms it. */
-export function socketPath(address: UpstreamAddress): string {
-  return `${address.host.replace(/\/+$/, '')}/.s.PGSQL.${address.port}`;
-}
+const PLAIN: Transport = { tls: undefined, keepAliveIdleMs: 30_000 };
 
 /**
- * Opens a connection to the server, Nagle off, keep-alive on. The socket is not flowing: whoever gets it attaches
- * its listeners first. It has an 'error' listener, so that a lost connection is a 'close' like any other. TLS towards the server is a step between the connection and
- * the return.
- * @param timeoutMs for the whole of it
+ * Opens a connection to a server that is good for the target: encrypted as the configuration says, Nagle off,
+ * keep-alive as configured. The socket is not flowing: whoever gets it attaches its listeners first. It has an 'error'
+ * listener, so that a lost connection is a 'close' like any other.
+ *
+ * Hosts are tried in order, those that failed lately last. Where the target wants a certain kind of server
+ * (target_session_attrs), the one that `Servers` knows to be of that kind is dialled.
+ * @param timeoutMs for each address that is tried, encryption included
  * @throws DialError
  */
-export function dial(address: UpstreamAddress, timeoutMs: number): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = address.host.startsWith('/')
-      ? connect({ path: socketPath(address) })
-      : connect({
-          host: address.host,
-          port: address.port,
-          noDelay: true,
-          keepAlive: true,
-          keepAliveInitialDelay: 30_000,
-        });
-    const fail = (reason: string) => {
-      clearTimeout(timer);
-      socket.off('connect', onConnect);
-      socket.destroy();
-      reject(new DialError(address, reason));
-    };
-    const onError = (error: NodeJS.ErrnoException) => fail(reasonText(error));
-    const onConnect = () => {
-      clearTimeout(timer);
-      // Whatever happens between two owners is seen at 'close'; an 'error' without a listener would end the process.
-      socket.on('error', () => {});
-      socket.off('error', onError);
-      resolve(socket);
-    };
-    const timer = setTimeout(() => fail(`no answer within ${timeoutMs} ms`), timeoutMs);
-    socket.once('connect', onConnect);
-    // Stays on after a failure, so that a late error of the destroyed socket has a listener.
-    socket.on('error', onError);
-  });
+export async function dial(target: Target, timeoutMs: number): Promise<Reached> {
+  if (!(target instanceof Servers)) return await dialEach([target], PLAIN, timeoutMs);
+  if (target.wanted === 'any') return await dialEach(target.inOrder(), target.transport, timeoutMs, target);
+  const address = await chosen(target, timeoutMs);
+  try {
+    return await dialEach([address], target.transport, timeoutMs);
+  } catch (error) {
+    if (await target.stillGood(address)) throw error;
+    return await dialEach([await chosen(target, timeoutMs)], target.transport, timeoutMs);
+  }
 }
 
-function reasonText(error: NodeJS.ErrnoException): string {
-  switch (error.code) {
-    case 'ECONNREFUSED':
-      return 'connection refused';
-    case 'ETIMEDOUT':
-      return 'connection timed out';
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return 'host name could not be resolved';
-    case 'EHOSTUNREACH':
-    case 'ENETUNREACH':
-      return 'no route to host';
-    case 'ENOENT':
-      return 'no such socket';
-    case 'EACCES':
-      return 'permission denied';
-    default:
-      return error.code ?? 'connection failed';
+async function chosen(servers: Servers, timeoutMs: number): Promise<UpstreamAddress> {
+  try {
+    return await servers.choose(timeoutMs);
+  } catch (error) {
+    throw new DialError((error as Error).message, (error as { code?: string }).code);
   }
+}
+
+async function dialEach(
+  addresses: readonly UpstreamAddress[],
+  transport: Transport,
+  timeoutMs: number,
+  servers?: Servers,
+): Promise<Reached> {
+  const failures: NotReached[] = [];
+  for (const address of addresses) {
+    try {
+      return await reach(address, transport, timeoutMs);
+    } catch (error) {
+      if (!(error instanceof NotReached)) throw error;
+      servers?.failed(address);
+      failures.push(error);
+    }
+  }
+  const [first] = failures;
+  if (failures.length === 1) {
+    throw new DialError(
+      `could not connect to server at ${addressText(addresses[0]!)}: ${first!.message}`,
+      first!.code,
+    );
+  }
+  const reasons = failures.map(({ message }, i) => `${addressText(addresses[i]!)}: ${message}`);
+  throw new DialError(`could not connect to any server: ${reasons.join('; ')}`, first?.code);
 }

@@ -1,7 +1,7 @@
 /** Opens a session of the executor: dial, log in as the role, wait until the server is ready. */
 import { startupPacket } from '../wire/startup.js';
 import type { CredentialStore } from './credentials.js';
-import { DialError, dial, type UpstreamAddress } from './dial.js';
+import { DialError, dial, type Target } from './dial.js';
 import { LoginError, login, type SecretKind } from './login.js';
 import { ConnectionLost, Session } from './session.js';
 
@@ -26,7 +26,7 @@ export class OpenFailure extends Error {
 }
 
 export interface OpenOptions {
-  readonly address: UpstreamAddress;
+  readonly address: Target;
   readonly credentials: CredentialStore;
   readonly connectTimeoutMs: number;
   readonly parameters: Readonly<Record<string, string>>;
@@ -41,11 +41,10 @@ class MissingCredential extends Error {}
 
 /** @throws OpenFailure */
 export async function openSession(options: OpenOptions): Promise<Session> {
-  const { address, credentials, connectTimeoutMs, role, database } = options;
+  const { credentials, connectTimeoutMs, role, database } = options;
   let timer: NodeJS.Timeout | undefined;
   try {
-    const socket = await dial(address, connectTimeoutMs);
-    socket.on('error', () => {}); // seen by whoever reads from it
+    const { socket, address } = await dial(options.address, connectTimeoutMs);
     timer = setTimeout(() => socket.destroy(), LOGIN_TIMEOUT_MS);
     try {
       const startup = startupPacket({ user: role, database, ...options.parameters });
@@ -59,7 +58,7 @@ export async function openSession(options: OpenOptions): Promise<Session> {
         return credential;
       };
       const { rest } = await login({ socket, startup, user: role, answer });
-      const session = new Session(socket, role, database, rest);
+      const session = new Session(socket, role, database, rest, address);
       await session.ready();
       return session;
     } catch (error) {

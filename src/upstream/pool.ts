@@ -6,14 +6,15 @@
  */
 
 import { cancelPacket } from '../wire/startup.js';
+import type { UpstreamAddress } from './address.js';
 import { forwardCancel } from './cancel.js';
 import type { CredentialStore } from './credentials.js';
-import type { UpstreamAddress } from './dial.js';
+import { Servers, type Target } from './dial.js';
 import { openSession } from './open.js';
 import type { Session } from './session.js';
 
 export interface SessionPoolOptions {
-  readonly address: UpstreamAddress;
+  readonly address: Target;
   readonly credentials: CredentialStore;
   /** Sessions at most, in use and idle. */
   readonly limit: number;
@@ -48,9 +49,12 @@ export class SessionPool {
   #idle: Idle[] = [];
   #waiters: Waiter[] = [];
   #closed = false;
+  /** When a host ceased to be the one to work with (performance.now). */
+  readonly #leftAt = new Map<UpstreamAddress, number>();
 
   constructor(options: SessionPoolOptions) {
     this.#options = options;
+    if (options.address instanceof Servers) options.address.on('left', (address) => this.#leave(address));
   }
 
   get limit(): number {
@@ -96,7 +100,9 @@ export class SessionPool {
    */
   handOver(session: Session): boolean {
     const next = this.#waiters[0];
-    if (session.closed || next?.key !== keyOf(session.role, session.database)) return false;
+    if (session.closed || this.#isLeft(session) || next?.key !== keyOf(session.role, session.database)) {
+      return false;
+    }
     this.#waiters.shift();
     clearTimeout(next.timer);
     next.resolve(session);
@@ -110,6 +116,7 @@ export class SessionPool {
       session.run([]).then(again, again);
       return;
     }
+    if (this.#isLeft(session)) session.close();
     this.#used -= 1;
     const next = this.#waiters[0];
     const key = keyOf(session.role, session.database);
@@ -135,7 +142,9 @@ export class SessionPool {
     }
     const key = session.flying ? session.cancelKey : null;
     session.close();
-    if (key !== null) forwardCancel(this.#options.address, cancelPacket(key)).catch(() => {});
+    if (key !== null) {
+      forwardCancel(this.#options.address, cancelPacket(key), undefined, session.address).catch(() => {});
+    }
     this.release(session);
   }
 
@@ -147,6 +156,19 @@ export class SessionPool {
       waiter.reject(new AcquireTimeout());
     }
     while (this.#idle.length > 0) this.#takeIdle(0).close();
+  }
+
+  /** Sessions on this host are not used again. */
+  #leave(address: UpstreamAddress): void {
+    this.#leftAt.set(address, performance.now());
+    for (let at = this.#idle.length - 1; at >= 0; at--) {
+      if (this.#isLeft(this.#idle[at]!.session)) this.#takeIdle(at).close();
+    }
+  }
+
+  #isLeft(session: Session): boolean {
+    const at = this.#leftAt.get(session.address);
+    return at !== undefined && session.openedAt <= at;
   }
 
   #serve(): void {

@@ -9,6 +9,7 @@
  * COMMIT in it took effect is then unknown, and only the database can tell.
  */
 import type { Socket } from 'node:net';
+import type { UpstreamAddress } from './address.js';
 import { type Command, type CommandResult, encodeCommand, type Field, SYNC, TERMINATE } from './command.js';
 
 /** What the server said of an error. */
@@ -70,6 +71,10 @@ interface Flight {
 export class Session {
   readonly role: string;
   readonly database: string;
+  /** The host that it is on. */
+  readonly address: UpstreamAddress;
+  /** performance.now() */
+  readonly openedAt = performance.now();
   /** BackendKeyData as the server sent it, for a CancelRequest; null until it has come. */
   cancelKey: Buffer | null = null;
   /** Whether a user's statement ran since the last reset. */
@@ -87,10 +92,11 @@ export class Session {
   #onClose: (() => void) | null = null;
 
   /** Takes over a socket on which the login has just succeeded; `rest` is what was read behind it. */
-  constructor(socket: Socket, role: string, database: string, rest: Buffer) {
+  constructor(socket: Socket, role: string, database: string, rest: Buffer, address: UpstreamAddress) {
     this.#socket = socket;
     this.role = role;
     this.database = database;
+    this.address = address;
     socket.on('data', (chunk: Buffer) => this.#receive(chunk));
     socket.on('error', (error) => this.#end(error.message));
     socket.on('close', () => this.#end('the connection was closed'));

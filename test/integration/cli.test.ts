@@ -192,7 +192,7 @@ describe('install and uninstall', () => {
     url.port = '1';
     const { status, stderr } = await run(['install', '--upstream', url.href]);
     expect(status).toBe(1);
-    expect(stderr).toMatch(/^pg-durable-proxy: .*ECONNREFUSED.*\n$/);
+    expect(stderr).toMatch(/^pg-durable-proxy: could not connect to server at .*: connection refused\n$/);
     expect(stderr).not.toContain(url.password);
   });
 });

@@ -101,7 +101,7 @@ function target({ host, port }: { host: string; port: number }) {
 
 /** A login without the proxy, with what the proxy has captured. */
 async function loginWith(role: TestRole, credential: Credential) {
-  const socket = await dial(wire.credentials.address, 5_000);
+  const { socket } = await dial(wire.credentials.address, 5_000);
   try {
     return await login({
       socket,

@@ -201,7 +201,10 @@ describe('the upstream URL', () => {
     'mysql://a:s3cret@h/db',
     'postgresql://a:s3cret@h:port/db',
     'postgresql://a:s3cret%@h/db',
-    'postgresql://a:s3cret@h/db?sslmode=require',
+    'postgresql://a:s3cret@h/db?sslmode=always',
+    'postgresql://a:pa@s3cret@h/db',
+    'postgresql://a:pa?s3cret=x@h/db',
+    'postgresql://a:12?s3cret@h/db',
     'postgresql://a:s3cret@h/db?nonsense=1',
     'a:s3cret@h',
   ])('is refused without being quoted: %s', (upstream) => {
