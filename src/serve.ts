@@ -89,7 +89,13 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
     if (clientAuth.mode === 'scram') {
       closers.push(() => atMost(FAREWELL_MS, clientAuth.verifiers.close()));
     }
-    const around = { servers: servers.clients, credentials, clientAuth, onWorkCommitted: () => executor.wake(), log };
+    const around = {
+      servers: servers.clients,
+      credentials,
+      clientAuth,
+      onWorkCommitted: () => executor.wake(),
+      log,
+    };
     const proxy = config.workers === 1 ? await createSessions(config, around) : createWorkers(config, around);
     const addresses = await proxy.listen();
     // both at once: neither needs the other to end what it has begun

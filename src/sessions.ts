@@ -5,10 +5,13 @@ import type { ClientAuth } from './proxy/authentication/authenticate.js';
 import { createClientTls } from './proxy/client-tls.js';
 import { createProxy, type SessionHost } from './proxy/proxy.js';
 import { createRewriter } from './rewrite/rewriter.js';
+import type { Servers } from './upstream/dial.js';
 
 /** What sessions report to, in the same process or in another. */
 export interface Surroundings {
   readonly credentials: RoleCredentials;
+  /** What they are connected to. */
+  readonly servers: Servers;
   readonly clientAuth: ClientAuth;
   /** A transaction that mentioned df has ended. */
   onWorkCommitted(): void;
@@ -22,7 +25,7 @@ export async function createSessions(config: Config, around: Surroundings): Prom
     listen: config.listen,
     unixSocketMode: config.unixSocketMode,
     clientTls: config.clientTls && createClientTls(config.clientTls),
-    upstream: { host: config.upstream.host, port: config.upstream.port },
+    upstream: around.servers,
     connectTimeoutMs: config.upstreamConnectTimeoutMs,
     controlDatabase: config.upstream.database,
     rewriter,

@@ -13,8 +13,43 @@ export interface UpstreamTls {
   readonly verifyHost: boolean;
   /** TLS from the first byte on, without an SSLRequest. */
   readonly direct: boolean;
-  /** Authorities, client certificate and key. Not enumerable. */
+  /** Not enumerable, as it holds a private key. */
+  readonly files: TlsFiles;
+  /** Made of the files. Not enumerable. */
   readonly context: SecureContext;
+}
+
+/** Contents, not paths, as they were at start. */
+interface TlsFiles {
+  readonly ca: string | undefined;
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
+  readonly passphrase: string | undefined;
+}
+
+/** On its way to another process. */
+export type CarriedTls = Omit<UpstreamTls, 'context'>;
+
+export function carriedTls(tls: UpstreamTls): CarriedTls {
+  return { ...tls, files: tls.files };
+}
+
+export function restoredTls({ files, ...open }: CarriedTls): UpstreamTls {
+  return withFiles(open, files);
+}
+
+function withFiles(open: Omit<UpstreamTls, 'files' | 'context'>, files: TlsFiles): UpstreamTls {
+  const { ca, cert, key, passphrase } = files;
+  const context = createSecureContext({
+    minVersion: 'TLSv1.2',
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined ? {} : { cert, key }),
+    ...(passphrase === undefined ? {} : { passphrase }),
+  });
+  return Object.defineProperties(open, {
+    files: { value: files, enumerable: false },
+    context: { value: context, enumerable: false },
+  }) as UpstreamTls;
 }
 
 /**
@@ -47,14 +82,17 @@ export function upstreamTls(parts: UpstreamParts): UpstreamTls {
     verifyHost: mode === 'verify-full',
     direct: parts.sslDirect,
   };
-  const context = contextOf(parts, system);
-  return Object.defineProperty(tls, 'context', {
-    value: context,
-    enumerable: false,
-  }) as unknown as UpstreamTls;
+  const files = readFiles(parts, system);
+  try {
+    return withFiles(tls, files);
+  } catch (error) {
+    const names = [system ? undefined : parts.sslRootCert, parts.sslCert, parts.sslKey].filter(Boolean);
+    const reason = (error as Error).message.replace(/^error:[0-9A-F]*:/, '');
+    throw new UpstreamUrlError(`${names.join(', ')}: ${reason}`);
+  }
 }
 
-function contextOf(parts: UpstreamParts, system: boolean): SecureContext {
+function readFiles(parts: UpstreamParts, system: boolean): TlsFiles {
   const { sslRootCert, sslCert, sslKey, sslPassword } = parts;
   const ca = sslRootCert === undefined || system ? undefined : read('sslrootcert', sslRootCert);
   if (ca !== undefined && !ca.includes('-----BEGIN')) {
@@ -63,17 +101,7 @@ function contextOf(parts: UpstreamParts, system: boolean): SecureContext {
   const cert = sslCert === undefined ? undefined : read('sslcert', sslCert);
   const key = sslKey === undefined ? undefined : read('sslkey', sslKey);
   if (sslKey !== undefined) refuseReadableKey(sslKey);
-  try {
-    return createSecureContext({
-      minVersion: 'TLSv1.2',
-      ...(ca === undefined ? {} : { ca }),
-      ...(cert === undefined ? {} : { cert, key }),
-      ...(sslPassword === undefined ? {} : { passphrase: sslPassword }),
-    });
-  } catch (error) {
-    const files = [ca && sslRootCert, sslCert, sslKey].filter(Boolean).join(', ');
-    throw new UpstreamUrlError(`${files}: ${(error as Error).message.replace(/^error:[0-9A-F]*:/, '')}`);
-  }
+  return { ca, cert, key, passphrase: sslPassword };
 }
 
 function read(parameter: string, path: string): string {

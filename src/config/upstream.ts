@@ -1,4 +1,4 @@
-import { type UpstreamTls, upstreamTls } from './upstream-tls.js';
+import { type CarriedTls, carriedTls, restoredTls, type UpstreamTls, upstreamTls } from './upstream-tls.js';
 import type { HostAndPort, TargetSessionAttrs, UpstreamParts } from './upstream-url.js';
 
 /** The server behind the proxy and the admin role that the engine uses there. */
@@ -38,8 +38,25 @@ export function upstream(parts: UpstreamParts & { user: string; database: string
     keepAliveIdleMs: parts.keepAlives ? parts.keepAlivesIdleMs : undefined,
     display: `${shown.join(',')}/${database}`,
   };
-  return Object.defineProperty(result, 'password', {
-    value: password,
-    enumerable: false,
-  }) as unknown as Upstream;
+  return withPassword(result, password);
+}
+
+/** An upstream on its way to another process, with what is not listed otherwise: never to be written anywhere. */
+export type CarriedUpstream = Omit<Upstream, 'password' | 'tls'> & {
+  readonly password: string | undefined;
+  readonly tls: CarriedTls;
+};
+
+/** The admin role's password goes along only where the other process has to ask hosts what they are. */
+export function carried(from: Upstream): CarriedUpstream {
+  const password = from.targetSessionAttrs === 'any' ? undefined : from.password;
+  return { ...from, tls: carriedTls(from.tls), password };
+}
+
+export function restored({ password, ...others }: CarriedUpstream): Upstream {
+  return withPassword({ ...others, tls: restoredTls(others.tls) }, password);
+}
+
+function withPassword(open: Omit<Upstream, 'password'>, password: string | undefined): Upstream {
+  return Object.defineProperty(open, 'password', { value: password, enumerable: false }) as Upstream;
 }

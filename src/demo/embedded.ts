@@ -182,7 +182,7 @@ async function waitUntilUnused(dataDir: string): Promise<void> {
   }
 }
 
-/** postmaster.pid says "ready" in its eighth line once connections are accepted; pg_ctl looks at the same place. */
+/** postmaster.pid says "ready" (or "standby") in its eighth line once connections are accepted; pg_ctl looks at the same place. */
 async function becomesReady(child: ChildProcess, dataDir: string): Promise<boolean> {
   const deadline = Date.now() + startTimeoutMs;
   while (
@@ -192,7 +192,7 @@ async function becomesReady(child: ChildProcess, dataDir: string): Promise<boole
     Date.now() < deadline
   ) {
     const lines = (await readFile(join(dataDir, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n');
-    if (Number(lines[0]) === child.pid && lines[7]?.trim() === 'ready') return true;
+    if (Number(lines[0]) === child.pid && /^(ready|standby)\s*$/.test(lines[7] ?? '')) return true;
     await delay(10);
   }
   return false;

@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.js';
+import type { CarriedUpstream } from '../config/upstream.js';
 import type { Credential } from '../upstream/credentials.js';
 import type { ScramVerifier } from '../wire/scram-verifier.js';
 
@@ -12,8 +13,13 @@ export type Wanted = 'credential' | 'verifier';
 
 /** From the first process to a worker. */
 export type ToWorker =
-  /** Begin. The configuration is without the admin role's password, which a worker does not need. */
-  | { readonly kind: 'serve'; readonly config: Config; readonly mockSecret: Uint8Array | undefined }
+  /** Begin. */
+  | {
+      readonly kind: 'serve';
+      readonly config: Omit<Config, 'upstream'>;
+      readonly upstream: CarriedUpstream;
+      readonly mockSecret: Uint8Array | undefined;
+    }
   /** A client; its socket comes with the message. */
   | { readonly kind: 'client'; readonly id: number }
   | ({ readonly kind: 'answer'; readonly id: number } & (

@@ -6,10 +6,12 @@
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { Config } from '../config/config.js';
+import { restored } from '../config/upstream.js';
 import { createLog } from '../observe/log.js';
 import type { ClientAuth } from '../proxy/authentication/authenticate.js';
 import type { SessionHost } from '../proxy/proxy.js';
 import { createSessions } from '../sessions.js';
+import { configuredServers, logChanges } from '../upstream/configured.js';
 import type { Credential } from '../upstream/credentials.js';
 import type { ScramVerifier } from '../wire/scram-verifier.js';
 import type { FromWorker, ToWorker, Wanted } from './messages.js';
@@ -30,7 +32,7 @@ process.on('disconnect', () => void close(graceMs));
 function receive(message: ToWorker, socket: Socket | undefined): void {
   switch (message.kind) {
     case 'serve':
-      void begin(message.config, message.mockSecret);
+      void begin({ ...message.config, upstream: restored(message.upstream) }, message.mockSecret);
       break;
     case 'client':
       tell({ kind: 'taken', id: message.id });
@@ -54,7 +56,10 @@ async function begin(config: Config, mockSecret: Uint8Array | undefined): Promis
   log = createLog(config.logLevel);
   graceMs = config.drainTimeoutMs;
   const credentials = { capture, get: (role: string) => ask<Credential>('credential', role) };
+  const servers = configuredServers(config.upstream);
+  logChanges(servers, log);
   sessions = await createSessions(config, {
+    servers: servers.clients,
     credentials,
     clientAuth: clientAuth(config, mockSecret),
     onWorkCommitted,

@@ -18,6 +18,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { Config } from '../config/config.js';
+import { carried } from '../config/upstream.js';
 import { type Listener, openListeners } from '../proxy/listener.js';
 import type { Proxy as Served } from '../proxy/proxy.js';
 import type { Surroundings } from '../sessions.js';
@@ -143,7 +144,9 @@ export function createWorkers(config: Config, around: Surroundings): Served {
         for (const client of waiting.splice(0)) handOut(client);
       } else receive(worker, message);
     });
-    child.send({ kind: 'serve', config, mockSecret } satisfies ToWorker, () => {});
+    const { upstream, ...others } = config;
+    const begin: ToWorker = { kind: 'serve', config: others, upstream: carried(upstream), mockSecret };
+    child.send(begin, () => {});
     return worker;
   };
 

@@ -23,17 +23,25 @@ export interface TestProxy {
 
 /** The whole proxy in this process: schema, executor, listener. */
 export async function startProxy({ database, settings = {} }: ProxyOptions): Promise<TestProxy> {
+  const proxy = await startProxyAt(database.adminUrl, settings);
+  return { ...proxy, url: (role) => through(proxy.port, database, role) };
+}
+
+/** The same before the server of any upstream URL. */
+export async function startProxyAt(
+  upstream: string,
+  settings: Partial<Record<SettingName, string>> = {},
+): Promise<Omit<TestProxy, 'url'>> {
   const logLines: string[] = [];
   const config = loadConfig({
     sets: Object.entries(settings).map(([name, value]) => `${name}=${value}`),
-    flags: { listen: '127.0.0.1:0', upstream: database.adminUrl },
+    flags: { listen: '127.0.0.1:0', upstream },
   });
   const log = pino({ level: 'debug' }, { write: (line: string) => void logLines.push(line) });
   const running = await serve(config, log);
   const { port } = running.addresses[0]!;
   return {
     port,
-    url: (role) => through(port, database, role),
     logLines,
     stop: () => running.stop(),
   };

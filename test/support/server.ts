@@ -3,7 +3,7 @@ import { chmod, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
-import { reachable, serverBinaries } from '../../src/demo/binaries.js';
+import { type OsUser, reachable, serverBinaries } from '../../src/demo/binaries.js';
 import { startEmbedded } from '../../src/demo/embedded.js';
 
 /** The one real server of a run; its superuser URL is handed to the test processes in the environment. */
@@ -49,19 +49,25 @@ async function start(): Promise<RunningServer & { how: string }> {
   return { url: server.url, how: 'embedded', stop: () => server.stop() };
 }
 
-async function startTemporary(user: Awaited<ReturnType<typeof serverBinaries>>['user']) {
+async function startTemporary(user: OsUser | undefined) {
+  const home = await temporaryHome(user);
+  return await startEmbedded({
+    dataDir: join(home, 'data'),
+    password: randomBytes(12).toString('hex'),
+    settings: { max_connections: '200' },
+    removeWhenStopped: home,
+  });
+}
+
+/** A new directory that the account of an embedded server can reach. */
+export async function temporaryHome(user: OsUser | undefined): Promise<string> {
   const candidates = [tmpdir(), '/tmp', '/var/tmp'];
   for (const base of candidates) {
     if (!(await reachable(base, user))) continue;
     const home = await mkdtemp(join(base, 'pg-durable-test-'));
     // mkdtemp makes it private to us; the account that runs the server must pass through.
     await chmod(home, 0o711);
-    return await startEmbedded({
-      dataDir: join(home, 'data'),
-      password: randomBytes(12).toString('hex'),
-      settings: { max_connections: '200' },
-      removeWhenStopped: home,
-    });
+    return home;
   }
   throw new Error(`none of ${candidates.join(', ')} can be reached by the account ${user?.name}`);
 }
