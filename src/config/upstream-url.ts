@@ -72,6 +72,9 @@ export function parseUpstream(value: unknown): UpstreamParts {
       : null;
   if (match === null) throw new UpstreamUrlError('it is no such URL');
   const [, login = '', authority = '', path = '', query = ''] = match;
+  if (match[1] === undefined && path.includes('@')) {
+    throw new UpstreamUrlError('it has an "@" behind a "/" (in a password, write / as %2F, @ as %40)');
+  }
   const colon = login.indexOf(':');
   const inUrl = {
     user: decoded(colon < 0 ? login : login.slice(0, colon)),

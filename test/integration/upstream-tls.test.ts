@@ -5,7 +5,6 @@ import { withAdminConnection } from '../../src/admin-connection.js';
 import { loadConfig } from '../../src/config/load.js';
 import { configuredServers } from '../../src/upstream/configured.js';
 import { dial } from '../../src/upstream/dial.js';
-import { cancelPacket } from '../../src/wire/startup.js';
 import {
   type Authority,
   type Certificate,
@@ -17,6 +16,7 @@ import { OwnServer } from '../support/own-server.js';
 import { serverUrl } from '../support/postgres.js';
 import { run } from '../support/program.js';
 import { startProxyAt } from '../support/proxy.js';
+import { sendCancel } from '../support/send-cancel.js';
 import { until } from '../support/wait.js';
 
 const missing = opensslMissing();
@@ -226,16 +226,6 @@ describe('somebody in between', () => {
     expect(performance.now() - began).toBeLessThan(5_000);
   });
 });
-
-/** Sends a CancelRequest for the session and waits until it is answered, which is by a close. */
-async function sendCancel(port: number, session: pg.Client): Promise<void> {
-  const { processID, secretKey } = session as unknown as { processID: number; secretKey: number };
-  const key = Buffer.alloc(8);
-  key.writeInt32BE(processID, 0);
-  key.writeInt32BE(secretKey, 4);
-  const socket = connect({ port, host: '127.0.0.1' }, () => socket.write(cancelPacket(key)));
-  await new Promise<void>((resolve) => socket.resume().once('close', () => resolve()));
-}
 
 /** A forwarder that notes what kind of packet each connection opens with. */
 async function recordOpenings(port: number) {

@@ -56,6 +56,10 @@ export class OwnServer {
     return server;
   }
 
+  get dataDir(): string {
+    return join(this.home, 'data');
+  }
+
   get port(): number {
     return this.#port;
   }
@@ -68,7 +72,7 @@ export class OwnServer {
   /** Starts, on the same port as before. */
   async start(settings: Readonly<Record<string, string>> = {}): Promise<void> {
     this.#running = await startEmbedded({
-      dataDir: join(this.home, 'data'),
+      dataDir: this.dataDir,
       password: this.password,
       port: this.#port,
       hba: this.#options.hba ?? [],
@@ -99,7 +103,7 @@ export class OwnServer {
     await this.stop();
     const home = await temporaryHome((await serverBinaries()).user);
     const standby = new OwnServer(home, this.password, this.#options, this.#settings);
-    await run('cp', ['-a', join(this.home, 'data'), home]);
+    await run('cp', ['-a', this.dataDir, home]);
     await this.start();
     await standby.follow(this);
     await standby.start();
@@ -109,13 +113,13 @@ export class OwnServer {
   /** Makes this server, which is stopped, a standby of another. */
   async follow(primary: OwnServer): Promise<void> {
     const conninfo = `host=127.0.0.1 port=${primary.port} user=postgres password=${primary.password}`;
-    await writeFile(join(this.home, 'data/standby.signal'), '');
+    await writeFile(join(this.dataDir, 'standby.signal'), '');
     await writeFile(
-      join(this.home, 'data/postgresql.auto.conf'),
+      join(this.dataDir, 'postgresql.auto.conf'),
       `primary_conninfo = '${conninfo}'\nrecovery_target_timeline = 'latest'\n`,
     );
     const { user } = await serverBinaries();
-    if (user !== undefined) await chown(join(this.home, 'data/standby.signal'), user.uid, user.gid);
+    if (user !== undefined) await chown(join(this.dataDir, 'standby.signal'), user.uid, user.gid);
   }
 
   async remove(): Promise<void> {
