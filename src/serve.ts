@@ -7,6 +7,7 @@ import { adminClientConfig } from './admin-connection.js';
 import { clientAuthentication } from './client-authentication.js';
 import type { Config } from './config/config.js';
 import type { ListenAddress } from './config/kinds.js';
+import { createCredentials, sealingKeys } from './credentials.js';
 import { Executor } from './engine/executor.js';
 import { createClientTls } from './proxy/client-tls.js';
 import { createSessions } from './sessions.js';
@@ -14,7 +15,6 @@ import { listenForCancellations } from './state/cancellations.js';
 import { migrate } from './state/migrate.js';
 import { markReady, writeSettings } from './state/ready.js';
 import { configuredServers, logChanges } from './upstream/configured.js';
-import { CredentialStore } from './upstream/credentials.js';
 import { SessionPool } from './upstream/pool.js';
 import { createWorkers } from './workers/workers.js';
 
@@ -36,6 +36,7 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
   const { upstream } = config;
   // Here first: a mistake in them is one of the configuration, whichever process uses them.
   if (config.clientTls !== undefined) createClientTls(config.clientTls);
+  const keys = await sealingKeys(config);
   const servers = configuredServers(upstream);
   logChanges(servers, log);
   const admin = adminClientConfig(config, servers.engine, 'pg_durable:worker:management');
@@ -60,7 +61,7 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
     }
     await writeSettings(database, sqlSettings(config));
 
-    const credentials = new CredentialStore({ host: upstream.host, port: upstream.port });
+    const credentials = createCredentials(config, keys, database, log);
     const sessions = new SessionPool({
       address: servers.engine,
       credentials,

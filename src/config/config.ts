@@ -52,6 +52,16 @@ export interface Config {
   readonly maxLoopIterations: number;
   readonly recordStatements: boolean;
 
+  readonly credentialsFile: string | undefined;
+  readonly credentialCommand: readonly string[] | undefined;
+  readonly credentialCommandTtlMs: number;
+  readonly credentialCommandTimeoutMs: number;
+  readonly credentialKeyFile: string | undefined;
+  readonly credentialOldKeyFile: string | undefined;
+  readonly credentialKeyCommand: readonly string[] | undefined;
+  /** Not enumerable, so that no log, JSON or message to another process has it by accident. */
+  readonly environment: EnvironmentSecrets;
+
   readonly enableSuperuserInstances: boolean;
   readonly listInstancesMaxLimit: number;
   readonly retentionDays: number;
@@ -63,14 +73,26 @@ export interface Config {
   readonly notes: readonly string[];
 }
 
+/** What is secret and given in the environment only, where no list of processes shows it. */
+export interface EnvironmentSecrets {
+  /** PG_DURABLE_CREDENTIAL_KEY */
+  readonly credentialKey: string | undefined;
+  /** PG_DURABLE_PASSWORD_..., by the name of the variable. */
+  readonly passwords: ReadonlyMap<string, string>;
+}
+
 /** A setting that is unknown, bad or missing; the message is one line and holds no secret. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
 /** Names as in the files to names as in the program. Throws ConfigError if there is no server to work with. */
-export function toConfig(values: SettingValues, notes: readonly string[]): Config {
-  return {
+export function toConfig(
+  values: SettingValues,
+  environment: EnvironmentSecrets,
+  notes: readonly string[],
+): Config {
+  const config: Omit<Config, 'environment'> = {
     listen: values.listen!,
     unixSocketMode: values.unix_socket_permissions!,
     clientTls: toClientTls(values),
@@ -94,6 +116,13 @@ export function toConfig(values: SettingValues, notes: readonly string[]): Confi
     stepIdleTimeoutMs: values.step_idle_timeout!,
     maxLoopIterations: values.max_loop_iterations!,
     recordStatements: values.record_statements!,
+    credentialsFile: values.credentials_file,
+    credentialCommand: values.credential_command,
+    credentialCommandTtlMs: values.credential_command_ttl!,
+    credentialCommandTimeoutMs: values.credential_command_timeout!,
+    credentialKeyFile: values.credential_key_file,
+    credentialOldKeyFile: values.credential_old_key_file,
+    credentialKeyCommand: values.credential_key_command,
     enableSuperuserInstances: values.enable_superuser_instances!,
     listInstancesMaxLimit: values.list_instances_max_limit!,
     retentionDays: values.retention_days!,
@@ -101,6 +130,7 @@ export function toConfig(values: SettingValues, notes: readonly string[]): Confi
     logLevel: values.log_level!,
     notes,
   };
+  return Object.defineProperty(config, 'environment', { value: environment, enumerable: false }) as Config;
 }
 
 function toClientTls(values: SettingValues): ClientTlsConfig | undefined {

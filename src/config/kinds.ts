@@ -84,6 +84,28 @@ export function text(allowed: string, pattern: RegExp): Kind<string> {
   return kind(allowed, (value) => (typeof value === 'string' && pattern.test(value) ? value : undefined));
 }
 
+/**
+ * A program and its arguments: a list, or text that is split at blanks, where quotes of either kind hold a word
+ * together. There is no shell: nothing is expanded.
+ */
+export function command(): Kind<readonly string[]> {
+  return kind('a program and its arguments, as a list or as text (quotes hold a word together)', (value) => {
+    const words = typeof value === 'string' ? splitWords(value) : value;
+    const good =
+      Array.isArray(words) &&
+      words.length > 0 &&
+      words[0] !== '' &&
+      words.every((word) => typeof word === 'string' && !word.includes('\0'));
+    return good ? (words as string[]) : undefined;
+  });
+}
+
+function splitWords(line: string): string[] | undefined {
+  const token = /(?:[^\s"']|"[^"]*"|'[^']*')+/g;
+  if (line.replace(token, '').trim() !== '') return undefined; // a quote without its other half
+  return [...line.matchAll(token)].map(([word]) => word.replace(/"([^"]*)"|'([^']*)'/g, '$1$2'));
+}
+
 export interface ListenAddress {
   /** Host name or address; one that begins with "/" is the directory of a Unix socket. */
   readonly host: string;

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { parseDocument } from 'yaml';
-import { type Config, ConfigError, toConfig } from './config.js';
+import { type Config, ConfigError, type EnvironmentSecrets, toConfig } from './config.js';
 import { type Setting, type SettingName, type SettingValues, settingNames, settings } from './settings.js';
 
 export interface ConfigSources {
@@ -20,6 +20,9 @@ interface Given {
 }
 
 const environmentPrefix = 'PG_DURABLE_';
+/** Secrets in the environment, which are no settings: nobody is to write them on a command line. */
+const keyVariable = 'PG_DURABLE_CREDENTIAL_KEY';
+const passwordPrefix = 'PG_DURABLE_PASSWORD_';
 
 /**
  * Reads every source, later ones over earlier ones: file, environment, --set, flags. Throws ConfigError, of one
@@ -38,6 +41,7 @@ export function loadConfig(sources: ConfigSources): Config {
   }
   for (const [variable, value] of Object.entries(sources.env ?? {})) {
     if (!variable.startsWith(environmentPrefix) || value === undefined || value === '') continue;
+    if (isSecret(variable)) continue;
     accept(variable.slice(environmentPrefix.length).toLowerCase(), value, `environment variable ${variable}`);
   }
   for (const pair of sources.sets ?? []) {
@@ -58,7 +62,20 @@ export function loadConfig(sources: ConfigSources): Config {
     if (value !== undefined) values[name] = value;
     if (note !== undefined && value !== standard) notes.push(`${name} (${found?.source}): ${note}`);
   }
-  return toConfig(values as SettingValues, notes);
+  return toConfig(values as SettingValues, environmentSecrets(sources.env ?? {}), notes);
+}
+
+function isSecret(variable: string): boolean {
+  return variable === keyVariable || variable.startsWith(passwordPrefix);
+}
+
+function environmentSecrets(env: Readonly<Record<string, string | undefined>>): EnvironmentSecrets {
+  const passwords = new Map<string, string>();
+  for (const [variable, value] of Object.entries(env)) {
+    if (variable.startsWith(passwordPrefix) && value !== undefined && value !== '')
+      passwords.set(variable, value);
+  }
+  return { credentialKey: env[keyVariable] || undefined, passwords };
 }
 
 function knownName(key: string, source: string): SettingName {

@@ -1,4 +1,5 @@
 import {
+  command,
   duration,
   fileMode,
   integer,
@@ -142,6 +143,46 @@ export const settings = {
     '5s',
     'How long such a start waits for its turn.',
     "this version does not start with transaction_mode => 'new'",
+  ),
+  credentials_file: setting(
+    path,
+    undefined,
+    'Passwords for the executor, in the format of .pgpass (host:port:database:role:password), mode 0600; read again ' +
+      'when it has changed. What the executor logs in with, in this order: this file, credential_command, the ' +
+      "environment (PG_DURABLE_PASSWORD_ and the role in capitals, other signs as _), what the role's own login gave.",
+  ),
+  credential_command: setting(
+    command(),
+    undefined,
+    'A program that prints a password for the executor (an IAM token, say) on its first line, or nothing to leave it ' +
+      'to the next source. It finds PGUSER, PGHOST, PGPORT and PGDATABASE in its environment; no shell.',
+  ),
+  credential_command_ttl: setting(
+    duration(0, 24 * hour),
+    '10min',
+    'How long such a password is used before the program is run again; 0: for one login.',
+  ),
+  credential_command_timeout: setting(
+    duration(100, 10 * 60 * second),
+    '10s',
+    'How long credential_command and credential_key_command may take.',
+  ),
+  credential_key_file: setting(
+    path,
+    undefined,
+    'Keys that captured credentials are sealed with in the database (AES-256-GCM), so that a restarted proxy and ' +
+      'other proxies can go on: 32 random bytes in hex or base64, one key a line, mode 0600. The first key seals, all ' +
+      'open. Or PG_DURABLE_CREDENTIAL_KEY in the environment. Without a key they are kept in memory only.',
+  ),
+  credential_key_command: setting(
+    command(),
+    undefined,
+    'A program that prints the keys; run once at the start, without a shell.',
+  ),
+  credential_old_key_file: setting(
+    path,
+    undefined,
+    'Further keys that open and never seal: those before the current one. "pg-durable-proxy rekey" makes them needless.',
   ),
   enable_superuser_instances: setting(onOff(), false, 'Whether superusers may submit durable functions.'),
   list_instances_max_limit: setting(integer(1, 1_000_000), 1000, 'Largest page of df.list_instances.'),

@@ -1,6 +1,6 @@
 /** What every walk of an executor has in common. */
 import type { Logger } from 'pino';
-import type { Credential } from '../upstream/credentials.js';
+import type { RoleState } from '../state/role.js';
 import type { SessionPool } from '../upstream/pool.js';
 import type { Outbox } from './outbox.js';
 
@@ -20,11 +20,11 @@ export interface EngineContext {
   readonly outbox: Outbox;
   readonly settings: EngineSettings;
   readonly log: Logger;
-  /** Whether the role exists and may log in, by the catalogue. */
-  canLogIn(role: string): Promise<boolean>;
-  /** What the role would log in with now: another object after each capture. */
-  credential(role: string): Credential | undefined;
-  /** Makes the instances due that wait for the role's credential. */
+  /** What the catalogue says of the role. */
+  roleState(role: string): Promise<RoleState>;
+  /** How often a login of the role has been seen. */
+  captures(role: string): number;
+  /** Makes the instances due that wait for a login of the role. */
   resume(role: string): void;
   /** Whether due instances wait in the database for a slot. */
   backlog(): boolean;

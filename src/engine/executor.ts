@@ -15,8 +15,9 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { type Claim, claim } from '../state/claim.js';
+import { type WaitingRole, waitingRoles } from '../state/credentials.js';
 import { enlist, heartbeat, resign } from '../state/lease.js';
-import { canLogIn, resumeRole } from '../state/role.js';
+import { resumeRole, roleState } from '../state/role.js';
 import type { CredentialStore } from '../upstream/credentials.js';
 import type { SessionPool } from '../upstream/pool.js';
 import type { EngineContext, EngineSettings } from './context.js';
@@ -39,6 +40,8 @@ const MARK_AFTER_MS = 250;
 const MARK_EVERY_MS = 100;
 /** Between two claims while what is due is locked by others. */
 const LOCKED_MS = 100;
+/** Between two looks at the roles whose instances wait for a login. */
+const WATCH_EVERY_MS = 1000;
 /** Beyond the grace of a stop, for giving back what is held. */
 const LAST_WRITES_MS = 2000;
 /** Instances claimed beyond the slots, per slot. */
@@ -63,6 +66,10 @@ export class Executor {
   #beating: Promise<void> | null = null;
   #beatAgain = false;
   #marks: NodeJS.Timeout | null = null;
+  #watch: NodeJS.Timeout | null = null;
+  #watching = false;
+  /** Roles with instances that wait, when it was last looked. */
+  #waitingRoles: ReadonlySet<string> = new Set();
   #idle: (() => void) | null = null;
 
   constructor(options: ExecutorOptions) {
@@ -73,13 +80,19 @@ export class Executor {
       outbox: this.#outbox,
       settings: options.settings,
       log: options.log,
-      canLogIn: (role) => canLogIn(options.database, role),
-      credential: (role) => options.credentials.get(role),
+      roleState: (role) => roleState(options.database, role),
+      captures: (role) => options.credentials.captures(role),
       resume: (role) => this.#resume(role),
       backlog: () => this.#more,
       due: (milliseconds) => this.#claimWithin(milliseconds),
     };
-    options.credentials.onCapture((role) => this.#resume(role));
+    options.credentials.onCapture((role, changed) => {
+      if (changed || this.#waitingRoles.has(role)) this.#resume(role);
+    });
+    options.sessions.logins.onRecovered((role) => this.#resume(role));
+    options.sessions.logins.onRefused((role, { code, message }) => {
+      options.log.warn({ role, code, reason: message }, 'login of a role refused: its instances wait');
+    });
   }
 
   /** Instances that are held now. */
@@ -96,6 +109,7 @@ export class Executor {
     this.#marks = setInterval(() => {
       for (const instance of this.#held.values()) instance.markOverdue(MARK_AFTER_MS);
     }, MARK_EVERY_MS);
+    this.#watch = setInterval(() => this.#lookAtWaiting(), WATCH_EVERY_MS);
     this.wake();
   }
 
@@ -138,6 +152,7 @@ export class Executor {
     this.#state = 'stopping';
     if (this.#timer !== null) clearTimeout(this.#timer);
     if (this.#marks !== null) clearInterval(this.#marks);
+    if (this.#watch !== null) clearInterval(this.#watch);
     const timers: NodeJS.Timeout[] = [];
     const after = (ms: number) => new Promise<void>((resolve) => timers.push(setTimeout(resolve, ms)));
     void after(graceMs).then(() => {
@@ -289,8 +304,41 @@ export class Executor {
     }
   }
 
+  #lookAtWaiting(): void {
+    if (this.#watching) return;
+    this.#watching = true;
+    this.#watchOnce()
+      .catch((error: unknown) => {
+        this.#options.log.debug({ code: (error as { code?: string }).code }, 'waiting roles not seen');
+      })
+      .finally(() => {
+        this.#watching = false;
+      });
+  }
+
+  /**
+   * Instances wait for a login of their role, and what they wait for may have come without this executor hearing of
+   * it: another proxy has captured a login, the credentials file has changed, or this proxy knows what the one did not
+   * that has tried.
+   */
+  async #watchOnce(): Promise<void> {
+    const { database, credentials } = this.#options;
+    const waiting = await waitingRoles(database, credentials.upstream, this.#answerMs);
+    this.#waitingRoles = new Set(waiting.map(({ role }) => role));
+    for (const one of waiting) if (await this.#mayGoOn(one)) this.#resume(one.role);
+  }
+
+  async #mayGoOn({ role, sealed }: WaitingRole): Promise<boolean> {
+    const { credentials, sessions } = this.#options;
+    const version = await credentials.version(role, sealed ?? '');
+    const refused = sessions.logins.refusedWith(role);
+    if (refused.length > 0) return refused.some((one) => one !== version);
+    return credentials.mayHave(role, sealed ?? '');
+  }
+
   #resume(role: string): void {
     if (this.#state === 'stopping' || this.#state === 'stopped') return;
+    this.#options.sessions.logins.reopen(role);
     resumeRole(this.#options.database, role).then(
       (count) => count > 0 && this.wake(),
       () => {}, // they wake by themselves, later

@@ -10,7 +10,7 @@
 import type { Checkpoint, End, Entry } from '../state/checkpoint.js';
 import type { ClaimedInstance } from '../state/claim.js';
 import { OpenFailure } from '../upstream/open.js';
-import { AcquireTimeout } from '../upstream/pool.js';
+import { AcquireTimeout, LoginRefused } from '../upstream/pool.js';
 import type { ConnectionLost, ServerError, Session } from '../upstream/session.js';
 import { isSsiConflict } from './conflict.js';
 import type { EngineContext } from './context.js';
@@ -43,7 +43,6 @@ const UNJOURNALED: Entry = { node: '', stamp: '', kind: 'n', value: null, due: n
 const HOLD_MS = 50;
 /** A strand that has had its session for this long gives way to others that wait. */
 const QUANTUM_MS = 1000;
-const CREDENTIAL_WAIT_S = 30;
 /** Attempts at a serializable step; fewer than the lost connections that a step survives. */
 const MAX_CONFLICTS = 8;
 
@@ -256,7 +255,7 @@ export class Walk {
       };
     const database = this.#database;
     const first = !this.progressed && this.#strands.size === 1;
-    const credential = this.context.credential(role);
+    const captures = this.context.captures(role);
     const patience = first ? Math.min(QUANTUM_MS, settings.acquireTimeoutMs) : settings.acquireTimeoutMs;
     try {
       const session = await pool.acquire(role, database, patience);
@@ -273,32 +272,43 @@ export class Walk {
         if (first) return this.haltHere({ retryIn: 0.2, counts: false });
         return { kind: 'refused', text: this.#noSlot() };
       }
+      if (error instanceof LoginRefused) return await this.#awaitLogin(strand, error, captures);
       if (!(error instanceof OpenFailure)) throw error;
-      const text = this.#noConnection(error.message);
-      switch (error.kind) {
-        case 'refused':
-          return { kind: 'refused', text };
-        case 'unavailable':
-          this.context.log.warn(
-            { instance: this.instance.id, code: error.code },
-            'no session for a step, trying again',
-          );
-          return this.haltHere({ retryIn: 1, counts: false });
-        case 'credential': {
-          if (!(await this.context.canLogIn(role))) return { kind: 'refused', text };
-          strand.check();
-          const why = `role "${role}" has no usable credential: ${error.message}; it goes on at the role's next login through the proxy`;
-          await this.send({
-            ...this.checkpoint(strand, null),
-            entries: [],
-            end: { kind: 'waiting', why, wake: CREDENTIAL_WAIT_S },
-          });
-          // a login since then has found nothing waiting
-          if (this.context.credential(role) !== credential) this.context.resume(role);
-          return this.haltHere('released');
-        }
+      if (error.kind === 'unavailable') {
+        this.context.log.warn(
+          { instance: this.instance.id, code: error.code },
+          'no session for a step, trying again',
+        );
+        return this.haltHere({ retryIn: 1, counts: false });
       }
+      return { kind: 'refused', text: this.#noConnection(error.message) };
     }
+  }
+
+  /**
+   * The role's login is not taken now: the instance waits, and says why, until that may have changed. Of a role that
+   * is gone, or that may not log in any more, the step has failed.
+   * @param captures logins of the role that had been seen before the attempt
+   */
+  async #awaitLogin(
+    strand: Strand,
+    { failure, retryInMs }: LoginRefused,
+    captures: number,
+  ): Promise<Extract<StepResult, { kind: 'refused' }>> {
+    const role = this.instance.role as string;
+    const { login, expired } = await this.context.roleState(role);
+    strand.check();
+    if (!login) return { kind: 'refused', text: this.#noConnection(failure.message) };
+    const why = whyNoLogin(role, failure, expired);
+    await this.send({
+      ...this.checkpoint(strand, null),
+      entries: [],
+      end: { kind: 'waiting', why, wake: Math.max(0.1, retryInMs / 1000) },
+    });
+    // a login since then has found nothing waiting
+    if (this.context.captures(role) !== captures) this.context.resume(role);
+    else this.context.due(retryInMs);
+    return this.haltHere('released');
   }
 
   /** Whether the steps run in another database than the engine's tables are in. */
@@ -309,7 +319,7 @@ export class Walk {
   /** Why the role can have no session any more; null while it can. */
   async roleIsGone(): Promise<string | null> {
     const { role, graph } = this.instance;
-    if (role !== null && (await this.context.canLogIn(role))) return null;
+    if (role !== null && (await this.context.roleState(role)).login) return null;
     const name = role ?? graph.role;
     return this.#noConnection(
       `role "${name}" ${role === null ? 'does not exist' : 'is not permitted to log in'}`,
@@ -449,6 +459,16 @@ export class Walk {
     this.#strands.add(strand);
     return strand;
   }
+}
+
+/** What an instance that waits for a login shows. */
+function whyNoLogin(role: string, { kind, source, message }: OpenFailure, expired: string | null): string {
+  if (expired !== null)
+    return `role "${role}" cannot log in: its password has expired (VALID UNTIL ${expired}); it is tried again`;
+  if (kind === 'barred') return `role "${role}" cannot log in now: ${message}; it is tried again`;
+  if (source === null || source === 'captured')
+    return `role "${role}" has no usable credential: ${message}; it goes on at the role's next login through the proxy`;
+  return `role "${role}" has no usable credential: ${message} (with the password from ${source}); it is tried again`;
 }
 
 function isComposite(node: Node): boolean {

@@ -1,6 +1,8 @@
 /** Opens a session of the executor: dial, log in as the role, wait until the server is ready. */
 import { startupPacket } from '../wire/startup.js';
-import type { CredentialStore } from './credentials.js';
+import { wipe } from './credentials/credential.js';
+import { SourceFailure } from './credentials/source.js';
+import type { CredentialStore, Found } from './credentials.js';
 import { DialError, dial, type Target } from './dial.js';
 import { LoginError, login, type SecretKind } from './login.js';
 import { ConnectionLost, Session } from './session.js';
@@ -9,6 +11,8 @@ import { ConnectionLost, Session } from './session.js';
 export type OpenFailureKind =
   /** No credential for the role, or one that the server no longer takes. */
   | 'credential'
+  /** The server lets nobody in as this role, into this database or from here now; that may change by itself. */
+  | 'barred'
   /** The server cannot be reached or takes no connections now. */
   | 'unavailable'
   /** The server will not have this session: no such database, no right to connect. */
@@ -18,10 +22,13 @@ export class OpenFailure extends Error {
   readonly kind: OpenFailureKind;
   /** SQLSTATE, or the code of the LoginError. */
   readonly code: string;
-  constructor(kind: OpenFailureKind, code: string, message: string) {
+  /** Where the credential was from that was not taken; null: there was none. */
+  readonly source: string | null;
+  constructor(kind: OpenFailureKind, code: string, message: string, source: string | null = null) {
     super(message);
     this.kind = kind;
     this.code = code;
+    this.source = source;
   }
 }
 
@@ -39,8 +46,33 @@ const LOGIN_TIMEOUT_MS = 30_000;
 
 class MissingCredential extends Error {}
 
-/** @throws OpenFailure */
+/**
+ * A credential that is not taken is looked up once more: another proxy may have captured a newer one.
+ * @throws OpenFailure
+ */
 export async function openSession(options: OpenOptions): Promise<Session> {
+  const { credentials, role } = options;
+  const tried: Tried = {};
+  try {
+    return await attempt(options, tried);
+  } catch (error) {
+    const failure = asOpenFailure(error, tried.found);
+    if (!(failure instanceof OpenFailure) || failure.kind !== 'credential') throw failure;
+    if (!(await credentials.refused(role, tried.found))) throw failure;
+  }
+  try {
+    return await attempt(options, tried);
+  } catch (error) {
+    throw asOpenFailure(error, tried.found);
+  }
+}
+
+/** What an attempt has found to log in with. */
+interface Tried {
+  found?: Found | undefined;
+}
+
+async function attempt(options: OpenOptions, tried: Tried): Promise<Session> {
   const { credentials, connectTimeoutMs, role, database } = options;
   let timer: NodeJS.Timeout | undefined;
   try {
@@ -49,13 +81,17 @@ export async function openSession(options: OpenOptions): Promise<Session> {
     try {
       const startup = startupPacket({ user: role, database, ...options.parameters });
       const answer = async (kind: SecretKind) => {
-        const credential = credentials.get(role);
-        if (credential === undefined || credential.kind === 'trust') {
+        tried.found = await credentials.find(role, database, address).catch((error: unknown) => {
+          if (error instanceof SourceFailure) throw error;
+          // of the database, where sealed credentials are looked up
+          throw new OpenFailure('unavailable', '08006', `credential not found: ${(error as Error).message}`);
+        });
+        if (tried.found === undefined || tried.found.credential.kind === 'trust') {
           throw new MissingCredential(
             `the server asks for a password (${kind}) and none is known for the role`,
           );
         }
-        return credential;
+        return tried.found.credential;
       };
       const { rest } = await login({ socket, startup, user: role, answer });
       const session = new Session(socket, role, database, rest, address);
@@ -65,17 +101,20 @@ export async function openSession(options: OpenOptions): Promise<Session> {
       socket.destroy();
       throw error;
     }
-  } catch (error) {
-    throw asOpenFailure(error);
   } finally {
     clearTimeout(timer);
+    if (tried.found !== undefined) wipe(tried.found.credential);
   }
 }
 
-function asOpenFailure(error: unknown): unknown {
+function asOpenFailure(error: unknown, found: Found | undefined): unknown {
   if (error instanceof MissingCredential) return new OpenFailure('credential', 'missing', error.message);
+  if (error instanceof SourceFailure) return new OpenFailure('barred', 'source', error.message);
   if (error instanceof DialError) return new OpenFailure('unavailable', error.code, error.message);
-  if (error instanceof LoginError) return new OpenFailure(kindOf(error.code), error.code, error.message);
+  if (error instanceof LoginError) {
+    const { code, message } = error;
+    return new OpenFailure(kindOf(code), code, message, found?.source ?? null);
+  }
   if (error instanceof ConnectionLost) {
     const code = error.server?.code ?? '08006';
     return new OpenFailure(kindOf(code), code, error.message);
@@ -86,10 +125,12 @@ function asOpenFailure(error: unknown): unknown {
 function kindOf(code: string): OpenFailureKind {
   switch (code) {
     case 'stale-credential':
-    case '28P01': // invalid_password
-    case '28000': // invalid_authorization_specification: pg_hba, NOLOGIN, no such role
+    case '28P01': // invalid_password; the server says no more when it has expired
       return 'credential';
-    case '53300': // too_many_connections
+    case '28000': // invalid_authorization_specification: pg_hba, LDAP, PAM; and no such role, NOLOGIN
+    case '53300': // too_many_connections: of the role, of the database, of the server
+    case '0A000': // a method that we do not speak: pg_hba may say another tomorrow
+      return 'barred';
     case '57P01':
     case '57P02':
     case '57P03':

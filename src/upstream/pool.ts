@@ -10,7 +10,8 @@ import type { UpstreamAddress } from './address.js';
 import { forwardCancel } from './cancel.js';
 import type { CredentialStore } from './credentials.js';
 import { Servers, type Target } from './dial.js';
-import { openSession } from './open.js';
+import { type Delays, LoginWaits } from './login-waits.js';
+import { OpenFailure, openSession } from './open.js';
 import type { Session } from './session.js';
 
 export interface SessionPoolOptions {
@@ -28,6 +29,22 @@ export interface SessionPoolOptions {
 /** No slot became free in time. */
 export class AcquireTimeout extends Error {}
 
+/** A login as the role is not taken now, or was not a moment ago. */
+export class LoginRefused extends Error {
+  readonly failure: OpenFailure;
+  readonly retryInMs: number;
+  constructor(failure: OpenFailure, retryInMs: number) {
+    super(failure.message);
+    this.failure = failure;
+    this.retryInMs = retryInMs;
+  }
+}
+
+/** From a second to half a minute: a credential that is wrong stays wrong, and some servers count failed logins. */
+const REFUSED: Delays = { firstMs: 1000, mostMs: 30_000 };
+/** Connections end all the time. */
+const FULL: Delays = { firstMs: 250, mostMs: 8000 };
+
 interface Waiter {
   readonly key: string;
   readonly role: string;
@@ -44,6 +61,8 @@ interface Idle {
 }
 
 export class SessionPool {
+  /** Which roles' logins are refused now. */
+  readonly logins = new LoginWaits();
   readonly #options: SessionPoolOptions;
   #used = 0;
   #idle: Idle[] = [];
@@ -74,7 +93,8 @@ export class SessionPool {
   /**
    * A session of the role in the database, to be given back with `release`.
    * @param timeoutMs how long to wait for a slot
-   * @throws AcquireTimeout when no slot became free; what `openSession` throws when the login failed
+   * @throws AcquireTimeout when no slot became free; LoginRefused when a credential is missing or not taken, or the
+   * server lets the role in later only; what `openSession` throws when the login failed otherwise
    */
   acquire(role: string, database: string, timeoutMs: number): Promise<Session> {
     const key = keyOf(role, database);
@@ -83,6 +103,8 @@ export class SessionPool {
       this.#used += 1;
       return Promise.resolve(this.#takeIdle(at));
     }
+    const closed = at < 0 ? this.logins.closed(role, database) : undefined;
+    if (closed !== undefined) return Promise.reject(new LoginRefused(closed.failure, closed.retryInMs));
     if (this.#used < this.#options.limit && this.#waiters.length === 0) return this.#open(role, database);
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -186,16 +208,25 @@ export class SessionPool {
   }
 
   async #open(role: string, database: string): Promise<Session> {
+    const closed = this.logins.closed(role, database);
+    if (closed !== undefined) throw new LoginRefused(closed.failure, closed.retryInMs);
+    const began = performance.now();
     if (this.#used + this.#idle.length >= this.#options.limit && this.#idle.length > 0)
       this.#takeIdle(0).close();
     this.#used += 1;
+    const { address, credentials, connectTimeoutMs, parameters } = this.#options;
     try {
-      const { address, credentials, connectTimeoutMs, parameters } = this.#options;
-      return await openSession({ address, credentials, connectTimeoutMs, parameters, role, database });
+      const options = { address, credentials, connectTimeoutMs, parameters, role, database };
+      const session = await openSession(options);
+      this.logins.succeeded(role, database);
+      return session;
     } catch (error) {
       this.#used -= 1;
       this.#serve();
-      throw error;
+      if (!(error instanceof OpenFailure) || !isRefusal(error)) throw error;
+      const version = await credentials.version(role).catch(() => '');
+      const delays = error.code === TOO_MANY_CONNECTIONS ? FULL : REFUSED;
+      throw new LoginRefused(error, this.logins.failed(role, database, error, began, version, delays));
     }
   }
 
@@ -217,6 +248,12 @@ export class SessionPool {
     clearTimeout(idle.timer);
     return idle.session;
   }
+}
+
+const TOO_MANY_CONNECTIONS = '53300';
+
+function isRefusal({ kind }: OpenFailure): boolean {
+  return kind === 'credential' || kind === 'barred';
 }
 
 function keyOf(role: string, database: string): string {

@@ -138,7 +138,7 @@ const nonceIn = (serverFirst: string) => /r=([^,]*)/.exec(serverFirst)?.[1] ?? '
 describe('login', () => {
   test('with pg and postgres, and the recovered key logs the executor in', async () => {
     expect(await connectAs(known)).toBe(known.name);
-    const credential = wire.credentials.get(known.name)!;
+    const credential = (await wire.credentials.get(known.name))!;
     expect(credential.kind).toBe('scram');
     const sql = postgres({
       host: wire.host,
@@ -172,7 +172,7 @@ describe('login', () => {
   });
 
   test('nothing secret is in the log', async () => {
-    const credential = wire.credentials.get(known.name)!;
+    const credential = (await wire.credentials.get(known.name))!;
     if (credential.kind !== 'scram') throw new Error('not scram');
     const all = wire.logLines.join('') + logLines.join('');
     for (const secret of [
@@ -236,7 +236,7 @@ describe('who probes names learns nothing', () => {
   test('the right password of a role without verifier is no way in, and nothing is kept of it', async () => {
     await expect(connectAs(other)).rejects.toMatchObject({ code: '28P01' });
     await expect(connectAs({ ...known, password: 'wrong' })).rejects.toMatchObject({ code: '28P01' });
-    expect(wire.credentials.get(other.name)).toBeUndefined();
+    expect(await wire.credentials.get(other.name)).toBeUndefined();
   });
 });
 

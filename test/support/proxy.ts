@@ -10,6 +10,8 @@ export interface ProxyOptions {
   readonly database: TestDatabase;
   /** As for --set: texts by name. */
   readonly settings?: Partial<Record<SettingName, string>>;
+  /** Environment variables, PG_DURABLE_... */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export interface TestProxy {
@@ -22,8 +24,8 @@ export interface TestProxy {
 }
 
 /** The whole proxy in this process: schema, executor, listener. */
-export async function startProxy({ database, settings = {} }: ProxyOptions): Promise<TestProxy> {
-  const proxy = await startProxyAt(database.adminUrl, settings);
+export async function startProxy({ database, settings, env }: ProxyOptions): Promise<TestProxy> {
+  const proxy = await startProxyAt(database.adminUrl, settings, env);
   return { ...proxy, url: (role) => through(proxy.port, database, role) };
 }
 
@@ -31,9 +33,11 @@ export async function startProxy({ database, settings = {} }: ProxyOptions): Pro
 export async function startProxyAt(
   upstream: string,
   settings: Partial<Record<SettingName, string>> = {},
+  env: Readonly<Record<string, string>> = {},
 ): Promise<Omit<TestProxy, 'url'>> {
   const logLines: string[] = [];
   const config = loadConfig({
+    env,
     sets: Object.entries(settings).map(([name, value]) => `${name}=${value}`),
     flags: { listen: '127.0.0.1:0', upstream },
   });
@@ -53,9 +57,11 @@ export interface SpawnedProxy extends TestProxy {
 }
 
 /** The built program as a process of its own. `stop` ends it with SIGTERM and waits. */
-export async function spawnProxy({ database, settings = {} }: ProxyOptions): Promise<SpawnedProxy> {
+export async function spawnProxy({ database, settings = {}, env = {} }: ProxyOptions): Promise<SpawnedProxy> {
   const sets = Object.entries(settings).flatMap(([name, value]) => ['--set', `${name}=${value}`]);
-  const running = program(['serve', '--listen', '127.0.0.1:0', '--upstream', database.adminUrl, ...sets]);
+  const running = program(['serve', '--listen', '127.0.0.1:0', '--upstream', database.adminUrl, ...sets], {
+    env,
+  });
   const ready = await running.line(/listening on 127\.0\.0\.1:(\d+)/);
   const port = Number(ready[1]);
   return {

@@ -22,7 +22,7 @@ export async function startWireProxy(
 ): Promise<WireProxy> {
   const { hostname, port, pathname } = new URL(url);
   const upstream = options.upstream ?? { host: hostname, port: Number(port) };
-  const credentials = new CredentialStore({ host: hostname, port: Number(port) });
+  const credentials = new CredentialStore([{ host: hostname, port: Number(port) }]);
   const rewriter = options.rewriter ?? (await createRewriter());
   const logLines: string[] = [];
   let commits = 0;
