@@ -136,7 +136,7 @@ describe.skipIf(missing !== undefined)('channel binding', () => {
       expect(await node(proxy, true, true)).toBe('ok');
       expect(await node(proxy, false, true)).toBe('ok');
       expect(await node(proxy, false, false)).toBe('ok');
-      expect(proxy.credentials.get(user)).toBeDefined();
+      expect(await proxy.credentials.get(user)).toBeDefined();
     });
 
     async function openTls(): Promise<TLSSocket> {
@@ -222,7 +222,7 @@ describe.skipIf(missing !== undefined)('channel binding', () => {
           if (outcome === refused) expect(said).toContain('HINT:  Connect with channel_binding=disable.');
         }
       }
-      expect(proxy.credentials.get(user)).toBeUndefined();
+      expect(await proxy.credentials.get(user)).toBeUndefined();
     });
 
     test('the operator is told once', () => {

@@ -1,3 +1,4 @@
+import { createHash, randomBytes } from 'node:crypto';
 import { networkInterfaces } from 'node:os';
 import { inspect } from 'node:util';
 import pg from 'pg';
@@ -6,7 +7,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Credential } from '../../src/upstream/credentials.js';
 import { dial } from '../../src/upstream/dial.js';
 import { LoginError, login } from '../../src/upstream/login.js';
-import { message } from '../../src/wire/message.js';
+import { cstring, int32, message } from '../../src/wire/message.js';
+import { deriveScramKeys } from '../../src/wire/scram.js';
+import type { ScramVerifier } from '../../src/wire/scram-verifier.js';
 import { startupPacket } from '../../src/wire/startup.js';
 import { query } from '../support/frontend.js';
 import {
@@ -72,6 +75,12 @@ afterAll(async () => {
   if (hbaBefore !== '') await writeHba(hbaBefore.replace(/\n$/, ''));
   await db?.drop();
 });
+
+async function currentHba(): Promise<string> {
+  return asSuperuser(db.name, async (client) => {
+    return (await client.query('SELECT pg_read_file($1) AS text', [hbaFile])).rows[0].text.replace(/\n$/, '');
+  });
+}
 
 async function connectAs(
   role: TestRole,
@@ -320,4 +329,74 @@ describe('client_auth = trust', () => {
       }
     },
   );
+});
+
+describe('client_auth = scram before a server that asks for something else', () => {
+  const verifier = async (password: string): Promise<ScramVerifier> => {
+    const { clientKey, serverKey, salt, iterations } = await deriveScramKeys(
+      password,
+      Buffer.alloc(16, 7),
+      4096,
+    );
+    return { storedKey: createHash('sha256').update(clientKey).digest(), serverKey, salt, iterations };
+  };
+  let scram: WireProxy;
+  beforeAll(async () => {
+    const known = new Map<string, ScramVerifier>();
+    for (const method of ['trust', 'md5'] as const) {
+      known.set(roles.get(method)!.name, await verifier(roles.get(method)!.password));
+    }
+    scram = await startWireProxy(urlFor(db.name), {
+      clientAuth: {
+        mode: 'scram',
+        verifiers: { find: async (role) => known.get(role), close: async () => {} },
+        mockSecret: randomBytes(32),
+      },
+    });
+  });
+  afterAll(() => scram?.close());
+
+  test('a server that asks for nothing does not spare the client its proof', async () => {
+    const role = roles.get('trust')!;
+    expect(await connectAs(role, role.password, scram)).toBe(role.name);
+    await expect(connectAs(role, 'wrong', scram)).rejects.toMatchObject({ code: '28P01' });
+    const raw = new RawClient(await open(scram.host, scram.port));
+    raw.read();
+    raw.send(startupPacket({ user: role.name, database: db.name }), query('SELECT 1'));
+    await raw.waitFor('E');
+    expect(raw.types()).toBe('RE');
+    expect(raw.error().message).toBe('expected SASL response, got message type 81');
+    raw.socket.destroy();
+  });
+
+  test('a role that the proxy does not know gets no further there, with one salt of its own', async () => {
+    const stranger = await db.createRole('let_in');
+    await writeHba(`host ${db.name} ${stranger.name} all trust\n${await currentHba()}`);
+    await until(() => connectAs(stranger, '').then((who) => who === stranger.name));
+    const salts = new Set<string>();
+    for (let i = 0; i < 2; i++) {
+      await expect(connectAs(stranger, stranger.password, scram)).rejects.toMatchObject({
+        code: '28P01',
+        message: `password authentication failed for user "${stranger.name}"`,
+      });
+      const raw = new RawClient(await open(scram.host, scram.port));
+      raw.read();
+      raw.send(startupPacket({ user: stranger.name, database: db.name }));
+      await raw.waitFor('R');
+      const first = Buffer.from('n,,n=,r=x');
+      raw.send(message(0x70, Buffer.concat([cstring('SCRAM-SHA-256'), int32(first.length), first])));
+      await raw.waitFor('R', 2);
+      salts.add(raw.messages[1]!.body.toString('latin1').split(',s=')[1]!);
+      raw.socket.destroy();
+    }
+    expect(salts.size).toBe(1);
+  });
+
+  test('a server that asks for md5 is an error that says so', async () => {
+    const role = roles.get('md5')!;
+    await expect(connectAs(role, role.password, scram)).rejects.toMatchObject({
+      code: '28000',
+      message: 'the server asks for a password (md5), which client_auth = scram cannot give',
+    });
+  });
 });
