@@ -3,9 +3,11 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { oneLine, withAdminConnection } from './admin-connection.js';
 import { type Config, ConfigError } from './config/config.js';
-import { loadConfig } from './config/load.js';
+import { type ConfigSources, loadConfig } from './config/load.js';
 import { settings } from './config/settings.js';
 import { createLog } from './observe/log.js';
+import { createReloader } from './reload.js';
+import type { Running } from './serve.js';
 import { awaitStopSignal } from './stop-signal.js';
 
 /**
@@ -30,29 +32,44 @@ function collect(value: string, previous: readonly string[]): readonly string[] 
   return [...previous, value];
 }
 
-function configure(options: CommonOptions & { listen?: string }): Config {
-  return loadConfig({
+function sourcesOf(options: CommonOptions & { listen?: string }): ConfigSources {
+  return {
     file: options.config,
     env: process.env,
     sets: options.set,
     flags: { listen: options.listen, upstream: options.upstream },
-  });
+  };
 }
 
+function configure(options: CommonOptions): Config {
+  return loadConfig(sourcesOf(options));
+}
+
+/** How long transactions and steps may take after SIGINT, milliseconds. */
+const QUICK_MS = 1000;
+
 async function serveCommand(options: CommonOptions & { listen?: string }): Promise<void> {
-  const config = configure(options);
+  const sources = sourcesOf(options);
+  const config = loadConfig(sources);
   const log = createLog(config.logLevel);
   // All state is in the database, so ending is always safe; going on after an unknown error is not.
   process.on('uncaughtException', (err) => {
     log.fatal({ err }, 'unexpected error');
     process.exit(1);
   });
-  const stop = awaitStopSignal();
+  let running: Running | undefined;
+  const stop = awaitStopSignal({
+    signals: ['SIGTERM', 'SIGINT', 'SIGQUIT'],
+    atOnce: () => running?.abort(),
+  });
+  const reloader = createReloader(sources, log, async (next) => running?.reload(next));
+  // Before it is up there is nothing to change: it is about to read what there is, or has just done so.
+  process.on('SIGHUP', () => void (running !== undefined && reloader.reload()));
   for (const note of config.notes) log.warn(note);
 
   const { serve } = await import('./serve.js');
   const starting = serve(config, log);
-  const running = await Promise.race([starting, stop.received.then(() => undefined)]).catch((error) => {
+  running = await Promise.race([starting, stop.received.then(() => undefined)]).catch((error) => {
     throw takenPort(error, '--listen') ?? error;
   });
   // Stopped before it was up: nothing is under way that the server would not undo by itself.
@@ -63,7 +80,7 @@ async function serveCommand(options: CommonOptions & { listen?: string }): Promi
   process.stdout.write([`${first}, upstream ${config.upstream.display}`, ...further, ''].join('\n'));
   const signal = await stop.received;
   log.info({ signal }, 'stopping');
-  await running.stop();
+  await (signal === 'SIGINT' ? running.stop(QUICK_MS) : running.stop());
   log.info('stopped');
   process.exit(0);
 }

@@ -8,6 +8,7 @@ import { clientAuthentication } from './client-authentication.js';
 import type { Config } from './config/config.js';
 import type { ListenAddress } from './config/kinds.js';
 import { createCredentials, sealingKeys } from './credentials.js';
+import type { EngineSettings } from './engine/context.js';
 import { Executor } from './engine/executor.js';
 import { createClientTls } from './proxy/client-tls.js';
 import { createSessions } from './sessions.js';
@@ -21,8 +22,15 @@ import { createWorkers } from './workers/workers.js';
 export interface Running {
   /** Where clients connect, in the order of the configuration; never empty. */
   readonly addresses: readonly ListenAddress[];
-  /** Stops accepting, lets sessions and steps end within the drain time-out, gives back what is held. */
-  stop(): Promise<void>;
+  /**
+   * Stops accepting, lets transactions and steps end within `graceMs` (by default the drain time-out), and gives back
+   * what is held.
+   */
+  stop(graceMs?: number): Promise<void>;
+  /** Ends at once what the end of this process would not: nothing of the proxy's works any more. */
+  abort(): void;
+  /** Takes over what can change without a restart (config/changes.ts). */
+  reload(config: Config): Promise<void>;
 }
 
 /** For connections to say goodbye. */
@@ -37,6 +45,7 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
   // Here first: a mistake in them is one of the configuration, whichever process uses them.
   if (config.clientTls !== undefined) createClientTls(config.clientTls);
   const keys = await sealingKeys(config);
+  let graceMs = config.drainTimeoutMs;
   const servers = configuredServers(upstream);
   logChanges(servers, log);
   const admin = adminClientConfig(config, servers.engine, 'pg_durable:worker:management');
@@ -71,17 +80,12 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
       parameters: stepParameters(config),
     });
     closers.push(() => sessions.close());
+    const settings = engineSettings(config);
     const executor = new Executor({
       database,
       sessions,
       credentials,
-      settings: {
-        controlDatabase: upstream.database,
-        acquireTimeoutMs: config.executionAcquireTimeoutMs,
-        maxLoopIterations: config.maxLoopIterations,
-        recordStatements: config.recordStatements,
-        enableSuperuserInstances: config.enableSuperuserInstances,
-      },
+      settings,
       leaseMs: config.leaseDurationMs,
       pollMs: config.pollIntervalMs,
       log,
@@ -100,14 +104,28 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
     const proxy = config.workers === 1 ? await createSessions(config, around) : createWorkers(config, around);
     const addresses = await proxy.listen();
     // both at once: neither needs the other to end what it has begun
-    closers.push(() =>
-      Promise.all([proxy.close(config.drainTimeoutMs), executor.stop(config.drainTimeoutMs)]),
-    );
+    closers.push(() => Promise.all([proxy.close(graceMs), executor.stop(graceMs)]));
     await executor.start();
     const cancellations = listenForCancellations(admin, log, (instance) => executor.verify(instance));
     closers.push(() => atMost(FAREWELL_MS, cancellations.close()));
     await markReady(database);
-    return { addresses, stop: closeAll };
+    return {
+      addresses,
+      stop: (withinMs = graceMs) => {
+        graceMs = withinMs;
+        return closeAll();
+      },
+      abort: () => proxy.abort(),
+      reload: async (next) => {
+        log.level = next.logLevel;
+        graceMs = next.drainTimeoutMs;
+        Object.assign(settings, engineSettings(next));
+        // Where the server is needs a restart, and what it takes to get there cannot go to another process.
+        const { upstream: _, ...others } = next;
+        proxy.reload(others);
+        await writeSettings(database, sqlSettings(next));
+      },
+    };
   } catch (error) {
     await closeAll();
     throw error;
@@ -121,6 +139,16 @@ async function atMost(milliseconds: number, end: Promise<unknown>): Promise<void
     timer = setTimeout(resolve, milliseconds);
   });
   await Promise.race([end, over]).finally(() => clearTimeout(timer));
+}
+
+function engineSettings(config: Config): EngineSettings {
+  return {
+    controlDatabase: config.upstream.database,
+    acquireTimeoutMs: config.executionAcquireTimeoutMs,
+    maxLoopIterations: config.maxLoopIterations,
+    recordStatements: config.recordStatements,
+    enableSuperuserInstances: config.enableSuperuserInstances,
+  };
 }
 
 /** What SQL functions need to know of the configuration (`_df.setting`). */

@@ -1,4 +1,4 @@
-import type { ListenAddress } from './kinds.js';
+import type { ListenAddress, Network } from './kinds.js';
 import type { SettingValues } from './settings.js';
 import { type Upstream, upstream } from './upstream.js';
 import { parseUpstream, UpstreamUrlError } from './upstream-url.js';
@@ -24,6 +24,13 @@ export interface Config {
   readonly unixSocketMode: number;
   /** Undefined: off. */
   readonly clientTls: ClientTlsConfig | undefined;
+  /** Who sends headers of the PROXY protocol. */
+  readonly proxyProtocolFrom: readonly Network[];
+  /** 0: no limit. */
+  readonly maxClientConnections: number;
+  /** 0: no limit. */
+  readonly maxFailedLogins: number;
+  readonly failedLoginWindowMs: number;
   readonly upstream: Upstream;
   readonly upstreamConnectTimeoutMs: number;
   readonly loginTimeoutMs: number;
@@ -96,6 +103,10 @@ export function toConfig(
     listen: values.listen!,
     unixSocketMode: values.unix_socket_permissions!,
     clientTls: toClientTls(values),
+    proxyProtocolFrom: values.proxy_protocol_from ?? [],
+    maxClientConnections: values.max_client_connections!,
+    maxFailedLogins: values.max_failed_logins!,
+    failedLoginWindowMs: values.failed_login_window!,
     upstream: toUpstream(values),
     upstreamConnectTimeoutMs: connectTimeoutOf(values) ?? values.upstream_connect_timeout!,
     loginTimeoutMs: values.login_timeout!,

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { z } from 'zod';
 
 /**
@@ -137,6 +138,35 @@ function listenAddress(text: string): ListenAddress | undefined {
   if (match === null) return undefined;
   const port = Number(match[2] ?? UNIX_PORT);
   return port > 65_535 ? undefined : { host: match[1]!.replace(/^\[|\]$/g, ''), port };
+}
+
+/** A range of IP addresses: those that begin with the first `prefix` bits of `address`. */
+export interface Network {
+  readonly address: string;
+  readonly prefix: number;
+  readonly family: 'ipv4' | 'ipv6';
+}
+
+/** Ranges in CIDR form or single addresses: a list, or text with commas; empty: none. */
+export function networks(): Kind<readonly Network[]> {
+  return kind(
+    'addresses or CIDR ranges as 10.0.0.0/8 or fd00::/8, several with commas or as a list',
+    (value) => {
+      const texts = typeof value === 'string' ? value.split(',') : Array.isArray(value) ? value : undefined;
+      if (texts === undefined || value === '') return value === '' ? [] : undefined;
+      const found = texts.map((text) => (typeof text === 'string' ? network(text.trim()) : undefined));
+      return found.every((each) => each !== undefined) ? found : undefined;
+    },
+  );
+}
+
+function network(text: string): Network | undefined {
+  const match = /^([0-9A-Fa-f.:]+)(?:\/(\d{1,3}))?$/.exec(text);
+  const version = match === null ? 0 : isIP(match[1]!);
+  if (match === null || version === 0) return undefined;
+  const bits = version === 4 ? 32 : 128;
+  const prefix = match[2] === undefined ? bits : Number(match[2]);
+  return prefix > bits ? undefined : { address: match[1]!, prefix, family: version === 4 ? 'ipv4' : 'ipv6' };
 }
 
 /** Permissions of a file, in octal digits, which YAML may have read as a number in base ten. */

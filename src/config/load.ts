@@ -14,6 +14,13 @@ export interface ConfigSources {
   readonly flags?: Readonly<Partial<Record<SettingName, string | undefined>>>;
 }
 
+/** What the sources say, of which a configuration is made. */
+export interface ReadSettings {
+  readonly values: SettingValues;
+  readonly secrets: EnvironmentSecrets;
+  readonly notes: readonly string[];
+}
+
 interface Given {
   readonly value: unknown;
   readonly source: string;
@@ -24,11 +31,17 @@ const environmentPrefix = 'PG_DURABLE_';
 const keyVariable = 'PG_DURABLE_CREDENTIAL_KEY';
 const passwordPrefix = 'PG_DURABLE_PASSWORD_';
 
+/** The configuration that the sources make. Throws ConfigError, of one line. */
+export function loadConfig(sources: ConfigSources): Config {
+  const { values, secrets, notes } = readSettings(sources);
+  return toConfig(values, secrets, notes);
+}
+
 /**
  * Reads every source, later ones over earlier ones: file, environment, --set, flags. Throws ConfigError, of one
  * line, for a key that does not exist or a value out of range in any of them, even where a later one would win.
  */
-export function loadConfig(sources: ConfigSources): Config {
+export function readSettings(sources: ConfigSources): ReadSettings {
   const given = new Map<SettingName, Given>();
   const accept = (key: string, value: unknown, source: string) => {
     const name = knownName(key, source);
@@ -62,7 +75,7 @@ export function loadConfig(sources: ConfigSources): Config {
     if (value !== undefined) values[name] = value;
     if (note !== undefined && value !== standard) notes.push(`${name} (${found?.source}): ${note}`);
   }
-  return toConfig(values as SettingValues, environmentSecrets(sources.env ?? {}), notes);
+  return { values: values as SettingValues, secrets: environmentSecrets(sources.env ?? {}), notes };
 }
 
 function isSecret(variable: string): boolean {

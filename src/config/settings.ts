@@ -5,6 +5,7 @@ import {
   integer,
   type Kind,
   listenAddresses,
+  networks,
   oneOf,
   onOff,
   size,
@@ -91,6 +92,29 @@ export const settings = {
     'none',
     'Certificates of clients: not asked for, verified where there is one, or required. They come on top of the ' +
       'password.',
+  ),
+  proxy_protocol_from: setting(
+    networks(),
+    undefined,
+    'Load balancers that begin each connection with a header of the PROXY protocol, version 2, which says who the ' +
+      'client is. From these addresses it is required, from others it is not taken. Empty: none.',
+  ),
+  max_client_connections: setting(
+    integer(0, 1_000_000),
+    0,
+    'Clients at the same time; more are refused with 53300. Cancel requests do not count. Divided among the ' +
+      'workers. 0: no limit but that of the server, where each client is a connection of its own.',
+  ),
+  max_failed_logins: setting(
+    integer(0, 1_000_000),
+    20,
+    'Refused logins from one address (IPv6: /64) within failed_login_window, after which it is refused until the ' +
+      'window has ended. Loopback and Unix sockets are not counted. 0: no limit.',
+  ),
+  failed_login_window: setting(
+    duration(1 * second, 24 * hour),
+    '1min',
+    'How long refused logins count, from the first of them.',
   ),
   upstream: setting(
     upstreamUrl,

@@ -26,6 +26,8 @@ export interface EngineContext {
   captures(role: string): number;
   /** Makes the instances due that wait for a login of the role. */
   resume(role: string): void;
+  /** Whether the executor is stopping: an instance is given back before its next step. */
+  leaving(): boolean;
   /** Whether due instances wait in the database for a slot. */
   backlog(): boolean;
   /** An instance was given back, to be claimed in this time. */

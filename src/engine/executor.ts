@@ -83,6 +83,7 @@ export class Executor {
       roleState: (role) => roleState(options.database, role),
       captures: (role) => options.credentials.captures(role),
       resume: (role) => this.#resume(role),
+      leaving: () => this.#state === 'stopping',
       backlog: () => this.#more,
       due: (milliseconds) => this.#claimWithin(milliseconds),
     };
@@ -143,8 +144,8 @@ export class Executor {
   }
 
   /**
-   * Stops: no more claims; steps under way may end within `graceMs`, then they are rolled back; everything that is
-   * still held is given back for others to go on with at once. Ends soon after `graceMs` also when the database does
+   * Stops: no more claims; steps under way may end within `graceMs`, then they are rolled back. An instance is given
+   * back when its step has ended, for others to go on with at once. Ends soon after `graceMs` also when the database does
    * not answer: what could not be given back is left to the expiry of the lease.
    */
   async stop(graceMs: number): Promise<void> {

@@ -103,7 +103,7 @@ export class Strand {
     this.check();
     const ending = statements.find((sql) => ENDS_TRANSACTION.test(withoutComments(sql)));
     if (ending !== undefined) return { kind: 'error', error: transactionControl() };
-    if (this.#open && this.#walk.mustYield(this)) await this.#walk.yieldSlot(this);
+    if (this.#walk.leaving || (this.#open && this.#walk.mustYield(this))) await this.#walk.yieldSlot(this);
     // what is committed already should be known to be done before anything else is
     if (this.#ahead) await this.flush();
     if (this.#walk.elsewhere) return this.#executeElsewhere(statements);

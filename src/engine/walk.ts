@@ -352,6 +352,11 @@ export class Walk {
     this.context.pool.discard(session);
   }
 
+  /** Whether the executor is stopping: no step may begin that need not. */
+  get leaving(): boolean {
+    return this.context.leaving();
+  }
+
   /** Whether others have waited long enough for the strand's session. */
   mustYield(_strand: Strand): boolean {
     return (

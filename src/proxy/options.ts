@@ -1,3 +1,4 @@
+import type { BlockList } from 'node:net';
 import type { Logger } from 'pino';
 import type { ListenAddress } from '../config/kinds.js';
 import type { StatementRewriter } from '../rewrite/rewriter.js';
@@ -5,6 +6,7 @@ import type { Target } from '../upstream/dial.js';
 import type { RoleCredentials } from './authentication/arrival.js';
 import type { ClientAuth } from './authentication/authenticate.js';
 import type { ClientTls } from './client-tls.js';
+import type { FailedLoginLimit } from './failed-logins.js';
 
 export interface ProxyOptions {
   /** Where clients connect, one place or more. */
@@ -13,6 +15,13 @@ export interface ProxyOptions {
   unixSocketMode: number;
   /** Undefined: clients are not encrypted. */
   clientTls: ClientTls | undefined;
+  /** Who begins each connection with a header of the PROXY protocol; undefined: nobody. */
+  proxyProtocolFrom: BlockList | undefined;
+  /** Clients that may be past their start-up packet at the same time; 0: no limit. */
+  maxClientConnections: number;
+  failedLoginLimit: FailedLoginLimit;
+  /** A login from this address, which is not local, was refused. */
+  onLoginFailed?(address: string): void;
   upstream: Target;
   /** For one connection to the server, milliseconds. */
   connectTimeoutMs: number;
@@ -30,3 +39,9 @@ export interface ProxyOptions {
   onWorkCommitted(): void;
   log: Logger;
 }
+
+/** What may change while the proxy runs. Sessions that have begun keep what they began with. */
+export type ChangeableOptions = Pick<
+  ProxyOptions,
+  'clientTls' | 'proxyProtocolFrom' | 'maxClientConnections' | 'failedLoginLimit' | 'loginTimeoutMs'
+>;

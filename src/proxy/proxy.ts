@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net';
 import type { ListenAddress } from '../config/kinds.js';
+import { Gate } from './gate.js';
 import { type Listener, openListeners } from './listener.js';
-import type { ProxyOptions } from './options.js';
+import type { ChangeableOptions, ProxyOptions } from './options.js';
 import { Session } from './session.js';
 
 export type { ProxyOptions } from './options.js';
@@ -19,6 +20,8 @@ export interface Proxy {
    * shortens the wait.
    */
   close(graceMs?: number): Promise<void>;
+  /** Ends everything that is in other processes, without a word: this one is about to end, too. */
+  abort(): void;
   /** Client connections that are open now, in any phase. */
   sessions(): number;
 }
@@ -30,13 +33,19 @@ export interface SessionHost extends Proxy {
    * @returns when its connection has closed; never rejects
    */
   accept(client: Socket): Promise<void>;
+  /** For clients that come from now on. */
+  change(options: Partial<ChangeableOptions>): void;
+  /** A login from the address was refused in another process of the proxy. */
+  countFailedLogin(address: string): void;
 }
 
 const DEFAULT_GRACE_MS = 1_000;
 /** After the last word to a client, milliseconds. */
 const FORCE_MS = 3_000;
 
-export function createProxy(options: ProxyOptions): SessionHost {
+export function createProxy(given: ProxyOptions): SessionHost {
+  const options = { ...given };
+  const gate = new Gate(options, options.onLoginFailed);
   const sessions = new Set<Session>();
   let listeners: Listener[] = [];
   let closing: Promise<void> | undefined;
@@ -44,7 +53,11 @@ export function createProxy(options: ProxyOptions): SessionHost {
   let emptied: () => void = () => {};
 
   const accept = async (client: Socket) => {
-    const session = new Session(client, options);
+    if (gate.overrun(sessions.size)) {
+      client.destroy();
+      return;
+    }
+    const session = new Session(client, options, gate);
     sessions.add(session);
     if (closing !== undefined) session.drain();
     await session.run();
@@ -88,6 +101,9 @@ export function createProxy(options: ProxyOptions): SessionHost {
       hurry(graceMs);
       return closing;
     },
+    abort: () => {},
     sessions: () => sessions.size,
+    change: (changes) => void Object.assign(options, changes),
+    countFailedLogin: (address) => void gate.count(address),
   };
 }

@@ -7,9 +7,11 @@ import { majorVersion } from '../wire/startup.js';
 import { ClientGone } from './authentication/arrival.js';
 import { authenticate } from './authentication/authenticate.js';
 import { closed, dismiss } from './closing.js';
+import type { Gate } from './gate.js';
 import { type Opening, readOpening } from './opening.js';
 import type { ProxyOptions } from './options.js';
-import { isConfidential, type Peer, peerOf } from './peer.js';
+import { isConfidential, isLoopback, type Peer, peerOf } from './peer.js';
+import { isListed, readProxyHeader } from './proxy-protocol.js';
 import { Relay } from './relay.js';
 import { newTraffic } from './traffic.js';
 
@@ -24,7 +26,8 @@ const SHUTDOWN: Report = {
 /**
  * One client connection, from accept to close.
  *
- * - *opening*: the client's start-up packets are read (opening.ts). Ends in *cancelling*, *logging in* or *closed*.
+ * - *opening*: who the client is comes first where a load balancer says so (proxy-protocol.ts), then the client's
+ *   start-up packets are read (opening.ts) and the gate is asked (gate.ts). Ends in *cancelling*, *logging in* or *closed*.
  * - *cancelling*: a CancelRequest is with the server; the client's socket stays open until the server has closed its
  *   own, so that a client that waits knows that the signal was sent.
  * - *logging in*: a connection to the server is made, the start-up packet sent as it came, and client and server are
@@ -40,12 +43,14 @@ export class Session {
   #client: Socket;
   #peer: Peer;
   readonly #options: ProxyOptions;
+  readonly #gate: Gate;
   #server: Socket | undefined;
   #relay: Relay | undefined;
-  /** A TLS handshake is under way: the client would take a message for a part of it. */
+  /** A TLS handshake or a PROXY header is under way: a message of ours would not be understood. */
   #mute = false;
 
-  constructor(client: Socket, options: ProxyOptions) {
+  constructor(client: Socket, options: ProxyOptions, gate: Gate) {
+    this.#gate = gate;
     this.#client = client;
     this.#peer = peerOf(client);
     this.#options = options;
@@ -66,6 +71,7 @@ export class Session {
       this.#server?.destroy();
     }, this.#options.loginTimeoutMs);
     try {
+      if (!(await this.#identify())) return;
       const opening = await readOpening(this.#client, {
         // As in PostgreSQL, encryption is for the network: a Unix socket needs none.
         tls: this.#peer.address === undefined ? undefined : this.#options.clientTls,
@@ -79,7 +85,7 @@ export class Session {
       });
       switch (opening.kind) {
         case 'startup':
-          await this.#startUp(opening, () => clearTimeout(deadline));
+          await this.#enter(opening, () => clearTimeout(deadline));
           break;
         case 'cancel':
           await forwardCancel(this.#options.upstream, opening.packet, this.#options.connectTimeoutMs);
@@ -124,6 +130,45 @@ export class Session {
     this.#server?.destroy();
   }
 
+  /** Who it is, where a load balancer has to say so first. False: it did not, and has been closed. */
+  async #identify(): Promise<boolean> {
+    const { proxyProtocolFrom, log } = this.#options;
+    if (proxyProtocolFrom === undefined || !isListed(proxyProtocolFrom, this.#peer.address)) return true;
+    this.#mute = true;
+    const header = await readProxyHeader(this.#client);
+    this.#mute = false;
+    switch (header.kind) {
+      case 'proxied':
+        // The way from the client to whoever speaks for it is part of the way.
+        this.#peer = {
+          address: header.address,
+          local: this.#peer.local && isLoopback(header.address),
+        };
+        return true;
+      case 'local':
+        return true;
+      case 'missing':
+        log.debug({ client: this.#peer.address, reason: header.reason }, 'connection closed during start-up');
+        dismiss(this.#client);
+        return false;
+    }
+  }
+
+  /** Counted in and out by the gate. */
+  async #enter(opening: Startup, loggedIn: () => void): Promise<void> {
+    const report = this.#gate.enter(this.#peer);
+    if (report !== undefined) {
+      this.#options.log.debug({ client: this.#peer.address, code: report.code }, 'client refused');
+      this.#refuse(report);
+      return;
+    }
+    try {
+      await this.#startUp(opening, loggedIn);
+    } finally {
+      this.#gate.leave();
+    }
+  }
+
   async #startUp(opening: Startup, loggedIn: () => void): Promise<void> {
     const { upstream, connectTimeoutMs, log } = this.#options;
     const { socket: server, address } = await dial(upstream, connectTimeoutMs);
@@ -150,7 +195,7 @@ export class Session {
     loggedIn();
     if (this.#client.destroyed || this.#client.writableEnded) return;
     if (credential !== null && user !== '') this.#options.credentials.capture(user, credential);
-    log.debug({ user, database: databaseOf(opening) }, 'session opened');
+    log.debug({ client: this.#peer.address, user, database: databaseOf(opening) }, 'session opened');
     const traffic = newTraffic(
       this.#mayRewrite(opening) ? this.#options.rewriter : null,
       this.#options.maxRewriteBytes,
@@ -186,7 +231,13 @@ export class Session {
   #fail(error: unknown): void {
     const { log } = this.#options;
     if (error instanceof LoginError) {
-      log.debug({ code: error.code }, 'login refused');
+      log.debug({ client: this.#peer.address, code: error.code }, 'login refused');
+      if (error.code.startsWith('28') && this.#gate.loginFailed(this.#peer)) {
+        log.warn(
+          { client: this.#peer.address },
+          'too many failed logins: the address is refused for a while',
+        );
+      }
       if (error.raw !== undefined) dismiss(this.#client, error.raw);
       else this.#refuse({ severity: 'FATAL', code: sqlstate(error), message: error.message });
       return;

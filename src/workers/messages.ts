@@ -26,6 +26,10 @@ export type ToWorker =
       | { readonly found: Credential | ScramVerifier | undefined }
       | { readonly failure: string }
     ))
+  /** What has changed in it, for clients that come from now on. */
+  | { readonly kind: 'reload'; readonly config: Omit<Config, 'upstream'> }
+  /** A login from this address was refused by another worker. */
+  | { readonly kind: 'login failed'; readonly address: string }
   /** End the sessions within this time, then end. */
   | { readonly kind: 'close'; readonly graceMs: number };
 
@@ -40,5 +44,7 @@ export type FromWorker =
   | { readonly kind: 'captured'; readonly role: string; readonly credential: Credential }
   /** What the executor logs in with as the role is wanted, or what its clients are authenticated by. */
   | { readonly kind: 'ask'; readonly what: Wanted; readonly id: number; readonly role: string }
+  /** A login from this address was refused. */
+  | { readonly kind: 'login failed'; readonly address: string }
   /** A transaction that mentioned df has ended. */
   | { readonly kind: 'work' };

@@ -10,7 +10,7 @@ import { restored } from '../config/upstream.js';
 import { createLog } from '../observe/log.js';
 import type { ClientAuth } from '../proxy/authentication/authenticate.js';
 import type { SessionHost } from '../proxy/proxy.js';
-import { createSessions } from '../sessions.js';
+import { createSessions, type Reloading } from '../sessions.js';
 import { configuredServers, logChanges } from '../upstream/configured.js';
 import type { Credential } from '../upstream/credentials.js';
 import type { ScramVerifier } from '../wire/scram-verifier.js';
@@ -18,7 +18,7 @@ import type { FromWorker, ToWorker, Wanted } from './messages.js';
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => {});
 
-let sessions: SessionHost | undefined;
+let sessions: (SessionHost & Reloading) | undefined;
 let log: Logger | undefined;
 let graceMs = 0;
 
@@ -47,6 +47,14 @@ function receive(message: ToWorker, socket: Socket | undefined): void {
       else asked?.resolve(message.found);
       break;
     }
+    case 'reload':
+      log!.level = message.config.logLevel;
+      graceMs = message.config.drainTimeoutMs;
+      sessions?.reload(message.config);
+      break;
+    case 'login failed':
+      sessions?.countFailedLogin(message.address);
+      break;
     case 'close':
       void close(message.graceMs);
   }
@@ -63,6 +71,7 @@ async function begin(config: Config, mockSecret: Uint8Array | undefined): Promis
     credentials,
     clientAuth: clientAuth(config, mockSecret),
     onWorkCommitted,
+    onLoginFailed: (address) => tell({ kind: 'login failed', address }),
     log,
   });
   tell({ kind: 'ready' });

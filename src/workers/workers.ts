@@ -21,7 +21,7 @@ import type { Config } from '../config/config.js';
 import { carried } from '../config/upstream.js';
 import { type Listener, openListeners } from '../proxy/listener.js';
 import type { Proxy as Served } from '../proxy/proxy.js';
-import type { Surroundings } from '../sessions.js';
+import type { Reloading, Surroundings } from '../sessions.js';
 import type { FromWorker, ToWorker, Wanted } from './messages.js';
 
 const FIRST_PAUSE_MS = 100;
@@ -47,7 +47,9 @@ interface Worker {
  * @param config with two or more `workers`
  * @returns a proxy that listens when its workers are ready
  */
-export function createWorkers(config: Config, around: Surroundings): Served {
+export function createWorkers(config: Config, around: Surroundings): Served & Reloading {
+  const { upstream, ...rest } = config;
+  let current: Omit<Config, 'upstream'> = rest;
   const { log, clientAuth } = around;
   const mockSecret = clientAuth.mode === 'scram' ? clientAuth.mockSecret : undefined;
   const workers = new Set<Worker>();
@@ -87,6 +89,10 @@ export function createWorkers(config: Config, around: Surroundings): Served {
         break;
       case 'ask':
         void answer(worker, message.id, message.what, message.role);
+        break;
+      case 'login failed':
+        for (const other of workers)
+          if (other !== worker) other.child.send(message satisfies ToWorker, () => {});
         break;
       case 'work':
         around.onWorkCommitted();
@@ -144,8 +150,7 @@ export function createWorkers(config: Config, around: Surroundings): Served {
         for (const client of waiting.splice(0)) handOut(client);
       } else receive(worker, message);
     });
-    const { upstream, ...others } = config;
-    const begin: ToWorker = { kind: 'serve', config: others, upstream: carried(upstream), mockSecret };
+    const begin: ToWorker = { kind: 'serve', config: current, upstream: carried(upstream), mockSecret };
     child.send(begin, () => {});
     return worker;
   };
@@ -200,6 +205,15 @@ export function createWorkers(config: Config, around: Surroundings): Served {
       }
       closed ??= end();
       return closed;
+    },
+    reload(next) {
+      current = next;
+      for (const { child } of workers) {
+        child.send({ kind: 'reload', config: next } satisfies ToWorker, () => {});
+      }
+    },
+    abort() {
+      for (const { child } of workers) child.kill('SIGKILL');
     },
     sessions: () => [...workers].reduce((sum, worker) => sum + worker.clients, 0),
   };
