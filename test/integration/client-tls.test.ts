@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { chmodSync, copyFileSync, readFileSync, writeFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
+import { BlockList, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { connect as connectTls, type TLSSocket, type ConnectionOptions as TlsOptions } from 'node:tls';
 import { promisify } from 'node:util';
@@ -27,6 +27,7 @@ import {
   type TestRole,
   urlFor,
 } from '../support/postgres.js';
+import { ipv4Header } from '../support/proxy-header.js';
 import { open, RawClient, readToEnd } from '../support/raw-client.js';
 import { until } from '../support/wait.js';
 import { startWireProxy, type WireProxy } from '../support/wire-proxy.js';
@@ -71,8 +72,14 @@ describe.skipIf(missing !== undefined)('TLS for clients', () => {
   }
 
   /** A TLS connection; `direct` without asking first. */
-  async function openTls(to: WireProxy, direct: boolean, options: TlsOptions = {}): Promise<TLSSocket> {
+  async function openTls(
+    to: WireProxy,
+    direct: boolean,
+    options: TlsOptions = {},
+    header = Buffer.alloc(0),
+  ): Promise<TLSSocket> {
     const socket = await open(to.host, to.port);
+    if (header.length > 0) socket.write(header);
     if (!direct) {
       socket.write(SSL_REQUEST);
       expect((await next(socket)).toString()).toBe('S');
@@ -370,6 +377,31 @@ describe.skipIf(missing !== undefined)('TLS for clients', () => {
     handshaking.destroy();
     await closing;
     await noBackends();
+  });
+
+  test('behind a balancer: who fails too often is shut out, with the right password too', async () => {
+    const balancers = new BlockList();
+    balancers.addAddress('127.0.0.1');
+    const own = await startTls(
+      {},
+      { proxyProtocolFrom: balancers, failedLoginLimit: { count: 2, windowMs: 60_000 } },
+    );
+    const attempt = async (direct: boolean, from: string, password: string) => {
+      const client = new RawClient(await openTls(own, direct, {}, ipv4Header(from)));
+      client.read();
+      client.send(startupPacket({ user: role.name, database: db.name }));
+      await until(() => client.types() !== '');
+      client.send(message(0x70, Buffer.from(`${password}\0`)));
+      await until(() => /[EZ]/.test(client.types()));
+      client.socket.destroy();
+      return client.error().code ?? 'in';
+    };
+    expect(await attempt(false, '203.0.113.7', role.password)).toBe('in');
+    expect(await attempt(false, '203.0.113.7', 'wrong')).toBe('28P01');
+    expect(await attempt(true, '203.0.113.7', 'wrong')).toBe('28P01');
+    expect(await attempt(true, '203.0.113.7', role.password)).toBe('28000');
+    expect(await attempt(true, '203.0.113.8', role.password)).toBe('in');
+    await own.close();
   });
 
   test('a reader that stands still holds up its server, and nobody else', async () => {
