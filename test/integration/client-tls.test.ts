@@ -76,7 +76,7 @@ describe.skipIf(missing !== undefined)('TLS for clients', () => {
     to: WireProxy,
     direct: boolean,
     options: TlsOptions = {},
-    header = Buffer.alloc(0),
+    header: Buffer = Buffer.alloc(0),
   ): Promise<TLSSocket> {
     const socket = await open(to.host, to.port);
     if (header.length > 0) socket.write(header);
