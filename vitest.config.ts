@@ -16,6 +16,8 @@ export default defineConfig({
             'test/integration/**/*.test.ts',
             'test/conformance/**/*.test.ts',
             'test/clients/**/*.test.ts',
+            'test/conversations/**/*.test.ts',
+            'test/fuzz/**/*.test.ts',
           ],
           globalSetup: ['test/support/global.ts'],
           ...shared,

@@ -5,7 +5,7 @@ import type { StatementFacts } from './statement-memory.js';
 
 /**
  * Points the server's error or notice back into the text that the user wrote, where the statement was rewritten:
- * P, and the pair p and q where q is a piece of the rewritten text (a line of a DO block).
+ * P; the pair p and q where q is a piece of the rewritten text (a line of a DO block); and statements quoted in W.
  * @param raw the whole message
  * @returns the message to send instead
  */
@@ -15,7 +15,12 @@ export function withOriginalPositions(raw: Buffer, facts: StatementFacts, syntax
   const fields = readFields(raw.subarray(5));
   const position = number(fields, FieldCode.Position);
   if (position !== null) set(fields, FieldCode.Position, String(by.positions.original(position)));
-  mapInternalQuery(fields, by.sql, original, (at) => by.positions.original(at), syntax);
+  const written = original.includes(QUALIFIED);
+  if (!mapInternalQuery(fields, by.sql, original, (at) => by.positions.original(at), syntax) && !written) {
+    shortenInternalQuery(fields, original, syntax);
+  }
+  const where = fields.find((field) => field.code === FieldCode.Where);
+  if (where !== undefined && !written) where.value = withoutNames(where.value, original);
   return message(raw[0]!, writeFields(fields));
 }
 
@@ -23,8 +28,8 @@ export function withOriginalPositions(raw: Buffer, facts: StatementFacts, syntax
 const QUALIFIED = Buffer.from('OPERATOR(df.');
 
 /**
- * q is the user's text where it stands once, letter by letter, in the rewritten statement. A body in a quoted literal
- * that doubles its quotes is not found, and stays as the server gave it.
+ * q is the user's text where it stands once, letter by letter, in the rewritten statement.
+ * @returns whether that is so, or nothing is to be done
  */
 function mapInternalQuery(
   fields: Field[],
@@ -32,13 +37,13 @@ function mapInternalQuery(
   original: Buffer,
   back: (position: number) => number,
   syntax: SessionSyntax,
-): void {
+): boolean {
   const query = fields.find((field) => field.code === FieldCode.InternalQuery);
-  if (query === undefined || !query.value.includes(QUALIFIED)) return;
+  if (query === undefined || !query.value.includes(QUALIFIED)) return true;
   const width = characterWidth(syntax.clientEncoding);
-  if (width === null) return;
+  if (width === null) return false;
   const head = standsOnce(rewritten, query.value) >= 0 ? EMPTY : performHead(rewritten, query.value);
-  if (head === null) return;
+  if (head === null) return false;
   const text = query.value.subarray(head.length);
   const before = characters(rewritten, 0, standsOnce(rewritten, text), width);
   const length = characters(text, 0, text.length, width);
@@ -51,6 +56,7 @@ function mapInternalQuery(
   }
   const mine = original.subarray(byteOf(original, from - 1, width), byteOf(original, to - 1, width));
   query.value = Buffer.concat([head, mine]);
+  return true;
 }
 
 const EMPTY = Buffer.alloc(0);
@@ -72,6 +78,39 @@ function performHead(rewritten: Buffer, query: Buffer): Buffer | null {
 function standsOnce(where: Buffer, text: Buffer): number {
   const at = where.indexOf(text);
   return at >= 0 && where.indexOf(text, at + 1) < 0 ? at : -1;
+}
+
+/**
+ * A piece that does not stand once in the statement (doubled quotes that became single, a line that comes twice): the
+ * operators get their own names back, and p follows.
+ */
+function shortenInternalQuery(fields: Field[], original: Buffer, syntax: SessionSyntax): void {
+  const query = fields.find((field) => field.code === FieldCode.InternalQuery);
+  const width = characterWidth(syntax.clientEncoding);
+  if (query === undefined || width === null) return;
+  const long = query.value;
+  query.value = withoutNames(long, original);
+  const position = number(fields, FieldCode.InternalPosition);
+  if (position === null) return;
+  const before = withoutNames(long.subarray(0, byteOf(long, position - 1, width)), original);
+  set(fields, FieldCode.InternalPosition, String(characters(before, 0, before.length, width) + 1));
+}
+
+/**
+ * The text with plain operators in place of their qualified names. A blank before a name is the rewriter's where the
+ * user has written that operator right behind such a character and never with a blank between. Latin1 keeps each byte
+ * as it is.
+ */
+function withoutNames(text: Buffer, original: Buffer): Buffer {
+  if (!text.includes(QUALIFIED)) return text;
+  const plain = text
+    .toString('latin1')
+    .replace(/([\w$\x80-\xff]?)( ?)OPERATOR\(df\.([^)\w\s]+)\)/g, (_, before, blank, operator) => {
+      const close = before !== '' && original.includes(`${before}${operator}`, 0, 'latin1');
+      const apart = original.includes(`${before} ${operator}`, 0, 'latin1');
+      return `${before}${close && !apart ? '' : blank}${operator}`;
+    });
+  return Buffer.from(plain, 'latin1');
 }
 
 type Width = 'utf8' | 'single';

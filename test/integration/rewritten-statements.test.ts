@@ -143,12 +143,27 @@ test('an error inside a DO block shows the line that the user wrote', async () =
   expect([...shown].slice(position - 1, position + 6).join('')).toBe('nowhere');
 });
 
-test('an error in a PERFORM, which the server shows as a SELECT', async () => {
-  await run(1, query("DO $$ BEGIN perform 'é' ~> 'b', nowhere; END $$"));
-  expect(field(FieldCode.Code)).toBe('42703');
-  const shown = "SELECT 'é' ~> 'b', nowhere";
+test.each([
+  [
+    'PERFORM, which the server calls SELECT',
+    "DO $$ BEGIN perform 'é' ~> 'b', nowhere; END $$",
+    "SELECT 'é' ~> 'b', nowhere",
+  ],
+  ['a body in plain quotes', "DO 'BEGIN PERFORM ''é'' ~> ''b'', nowhere; END'", "SELECT 'é' ~> 'b', nowhere"],
+  [
+    'a line that comes twice',
+    "DO $$ BEGIN IF false THEN PERFORM 'a' ~> 'b', nowhere; END IF; PERFORM 'a' ~> 'b', nowhere; END $$",
+    "SELECT 'a' ~> 'b', nowhere",
+  ],
+])('an error inside a DO block shows what the user wrote: %s', async (_, sql, shown) => {
+  await run(1, query(sql));
   expect(field(FieldCode.InternalQuery)).toBe(shown);
   expect(Number(field(FieldCode.InternalPosition))).toBe(shown.indexOf('nowhere') + 1);
+});
+
+test('a statement that is quoted in the context of an error is the one that the user wrote', async () => {
+  await run(1, query("DO $$ BEGIN PERFORM 'a' ~> 'b', 1 / 0; END $$"));
+  expect(field(FieldCode.Where)).toContain(`SQL statement "SELECT 'a' ~> 'b', 1 / 0"`);
 });
 
 /** The internal query that the server itself reports. */

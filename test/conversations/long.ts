@@ -1,0 +1,47 @@
+/**
+ * `npm run conversations`: random conversations with the server, directly and through the proxy, on a server of its
+ * own. CONVERSATIONS: how many (5 000); CONVERSATION_SEED: which; CONVERSATION: only the one with that number. Exit
+ * status 1 if one differs.
+ */
+import { randomInt } from 'node:crypto';
+import { startServer } from '../support/server.js';
+import { until } from '../support/wait.js';
+import { compare } from './differential.js';
+import { conversation } from './generate.js';
+import { readable } from './readable.js';
+import { openSides } from './sides.js';
+
+const MOST_SHOWN = 5;
+
+const seed = Number(process.env.CONVERSATION_SEED ?? randomInt(2 ** 31));
+const only = process.env.CONVERSATION === undefined ? undefined : Number(process.env.CONVERSATION);
+const first = only ?? 0;
+const last = only === undefined ? Number(process.env.CONVERSATIONS ?? 5_000) : only + 1;
+console.log(`CONVERSATION_SEED=${seed}`);
+if (only !== undefined) console.log(readable(conversation(seed, only)));
+
+const server = await startServer();
+try {
+  const sides = await openSides();
+  const began = Date.now();
+  let different = 0;
+  let held = 0;
+  for (let number = first; number < last && different < MOST_SHOWN; number++) {
+    const found = await compare(sides, conversation(seed, number));
+    held++;
+    if (found !== null) {
+      different++;
+      console.log(`\nCONVERSATION_SEED=${seed} CONVERSATION=${number}\n${found.text}`);
+    }
+    if (held % 500 === 0) console.log(`${held} conversations, ${Math.round((Date.now() - began) / 1000)} s`);
+  }
+  await until(() => sides.sessions() === 0, { what: 'all sessions of the proxy to end' });
+  await sides.drop();
+  console.log(`${held} conversations, ${different} different, ${Math.round((Date.now() - began) / 1000)} s`);
+  if (different > 0) process.exitCode = 1;
+} catch (error) {
+  console.error(error);
+  process.exitCode = 1;
+} finally {
+  await server.stop();
+}
