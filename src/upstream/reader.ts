@@ -42,7 +42,9 @@ export class MessageReader {
     socket.on('end', this.#onClose);
     socket.on('close', this.#onClose);
     socket.on('error', this.#onError);
-    socket.resume();
+    // Both events come also while nobody reads, and never again.
+    if (socket.readableEnded || socket.destroyed) this.#onClose();
+    else socket.resume();
   }
 
   /** @throws ReadError */

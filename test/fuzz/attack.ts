@@ -15,8 +15,8 @@ export interface Tally {
   /** Malformed inputs: one for a connection that is not logged in, one a message after the login. */
   inputs: number;
   connections: number;
-  /** Connections that the client had to close itself, as nothing ended them within PATIENCE_MS. */
-  patient: number;
+  /** What was written, in hexadecimal, by clients for whom nothing ended the connection within PATIENCE_MS. */
+  patient: string[];
 }
 
 /** After its last byte a client waits this long for the end, milliseconds. */
@@ -34,7 +34,7 @@ export async function batch(
   inputs: number,
   deadline = Number.POSITIVE_INFINITY,
 ): Promise<Tally> {
-  const tally: Tally = { inputs: 0, connections: 0, patient: 0 };
+  const tally: Tally = { inputs: 0, connections: 0, patient: [] };
   const dice = new Dice(seed);
   const lane = async () => {
     while (tally.inputs < inputs && Date.now() < deadline) {
@@ -57,18 +57,20 @@ async function openBadly(target: Target, dice: Dice, tally: Tally): Promise<void
     await write(socket, bytes, dice);
     await answerOr(socket, NEXT_MS);
   }
-  await leave(socket, dice, tally);
+  await leave(socket, writes, dice, tally);
 }
 
 async function talkNonsense(target: Target, dice: Dice, seed: number, tally: Tally): Promise<void> {
   const client = await RawClient.login(target);
   client.counting = true;
+  const said: Buffer[] = [];
   for (const bytes of afterLogin(dice, seed)) {
     if (client.closed || client.ended) break;
     tally.inputs++;
+    said.push(bytes);
     await write(client.socket, bytes, dice);
   }
-  await leave(client.socket, dice, tally);
+  await leave(client.socket, said, dice, tally);
 }
 
 async function write(socket: Socket, bytes: Buffer, dice: Dice): Promise<void> {
@@ -80,14 +82,19 @@ async function write(socket: Socket, bytes: Buffer, dice: Dice): Promise<void> {
 }
 
 /** Ends the connection in one of the ways in which clients do. */
-async function leave(socket: Socket, dice: Dice, tally: Tally): Promise<void> {
+async function leave(socket: Socket, said: Buffer[], dice: Dice, tally: Tally): Promise<void> {
   socket.resume();
   const way = dice.between(0, 3);
   if (way === 0) socket.resetAndDestroy();
   else if (way === 1) socket.destroy();
   else socket.end();
   if (!(await closedWithin(socket, PATIENCE_MS))) {
-    tally.patient++;
+    tally.patient.push(
+      said
+        .map((each) => each.toString('hex'))
+        .join(' ')
+        .slice(0, 4_000),
+    );
     socket.destroy();
     await closedWithin(socket, PATIENCE_MS);
   }

@@ -25,6 +25,10 @@ afterAll(async () => {
 
 test('malformed inputs before and after the login end their own connection and nothing else', async () => {
   const target = sides.proxied;
+  // A server that is busy does not see that its client has gone.
+  await asSuperuser(target.database, (client) =>
+    client.query(`ALTER ROLE ${target.user} SET statement_timeout = '2s'`),
+  );
   const letGo = async () => {
     await until(() => sides.sessions() === 0, { timeoutMs: 30_000, what: 'all sessions to end' });
     const left = () =>

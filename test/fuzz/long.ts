@@ -21,7 +21,7 @@ try {
     const { tally, held } = await victim.suffer(seed + round, Math.min(BATCH, inputs - done));
     done += tally.inputs;
     console.log(
-      `${done} inputs, ${tally.connections} connections, ${tally.patient} without an end of their own; ` +
+      `${done} inputs, ${tally.connections} connections, ${tally.patient.length} without an end of their own; ` +
         `${Math.round(held.memory / 2 ** 20)} MB, ${held.descriptors} descriptors, ${Math.round((Date.now() - began) / 1000)} s`,
     );
   }

@@ -239,6 +239,22 @@ test('a client that never finishes its start-up is told and closed', async () =>
   await hasty.close();
 });
 
+test('a client that is gone before it is asked for its password leaves nothing', async () => {
+  for (const go of ['resetAndDestroy', 'end'] as const) {
+    for (let i = 0; i < 10; i++) {
+      const socket = await open(wire.host, wire.port);
+      socket.write(startupPacket({ user: role.name, database: db.name }));
+      // Together with the packet, and while the connection to the server is being made.
+      if (i % 2 === 1) await until(() => wire.proxy.sessions() > 0, { everyMs: 1 });
+      socket[go]();
+      socket.resume();
+      await until(() => socket.closed, { timeoutMs: 5_000, what: 'the close' });
+    }
+  }
+  await noSessions();
+  await noBackends();
+});
+
 test('health checks that connect and hang up leave nothing in the log above debug', async () => {
   const before = wire.logLines.length;
   for (let i = 0; i < 20; i++) {
