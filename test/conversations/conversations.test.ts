@@ -7,7 +7,7 @@ import { openSides, type Sides } from './sides.js';
 
 /** Conversations at least, and how long to go on with more, milliseconds. */
 const FEWEST = 60;
-const BUDGET_MS = 18_000;
+const BUDGET_MS = 15_000;
 
 const seed = Number(process.env.CONVERSATION_SEED ?? randomInt(2 ** 31));
 let sides: Sides;

@@ -9,8 +9,8 @@ import { fuzzedProgram } from './program.js';
 
 const seed = Number(process.env.FUZZ_SEED ?? randomInt(2 ** 31));
 /** Malformed inputs at most, and how long at most, milliseconds: here, and against the built program. */
-const INPUTS = 4_000;
-const BUDGET_MS = 9_000;
+const INPUTS = 3_000;
+const BUDGET_MS = 7_000;
 
 let sides: Sides;
 
@@ -44,16 +44,15 @@ test('malformed inputs before and after the login end their own connection and n
   await letGo();
   const before = holdings();
   const tally = await batch(target, seed, INPUTS, Date.now() + BUDGET_MS);
-  console.log(JSON.stringify(tally));
+  console.log(
+    `${tally.inputs} inputs, ${tally.connections} connections, ${tally.patient.length} without an end of their own`,
+  );
   await letGo();
   await ordinarySession(target);
   await letGo();
   const after = holdings();
-  if (Number.isFinite(before.descriptors)) {
-    await until(() => holdings().descriptors <= before.descriptors, {
-      what: 'the descriptors to be given back',
-    });
-  }
+  // Threads that read large statements have descriptors of their own, and stay.
+  await until(() => !(holdings().sockets > before.sockets), { what: 'the sockets to be given back' });
   expect(after.memory - before.memory).toBeLessThan(150 * 2 ** 20);
   expect(sides.complaints()).toEqual([]);
   expect(tally.inputs).toBeGreaterThan(300);

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
@@ -6,6 +6,8 @@ import { runInNewContext } from 'node:vm';
 export interface Holdings {
   /** Open file descriptors, sockets among them; NaN where the system has no /proc. */
   readonly descriptors: number;
+  /** Open sockets; NaN where the system has no /proc. */
+  readonly sockets: number;
   /** Memory that is resident, bytes. */
   readonly memory: number;
 }
@@ -15,10 +17,28 @@ export function holdings(pid?: number): Holdings {
   if (pid === undefined) collectGarbage();
   const directory = `/proc/${pid ?? 'self'}`;
   if (!existsSync(directory)) {
-    return { descriptors: Number.NaN, memory: pid === undefined ? process.memoryUsage.rss() : Number.NaN };
+    return {
+      descriptors: Number.NaN,
+      sockets: Number.NaN,
+      memory: pid === undefined ? process.memoryUsage.rss() : Number.NaN,
+    };
   }
   const resident = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`${directory}/status`, 'utf8'));
-  return { descriptors: readdirSync(`${directory}/fd`).length, memory: Number(resident?.[1]) * 1024 };
+  const descriptors = readdirSync(`${directory}/fd`);
+  return {
+    descriptors: descriptors.length,
+    sockets: descriptors.filter((each) => isSocket(`${directory}/fd/${each}`)).length,
+    memory: Number(resident?.[1]) * 1024,
+  };
+}
+
+function isSocket(path: string): boolean {
+  try {
+    return readlinkSync(path).startsWith('socket:');
+  } catch {
+    // Closed since the directory was read.
+    return false;
+  }
 }
 
 function collectGarbage(): void {
