@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { forwardCancel } from '../upstream/cancel.js';
+import { wipe } from '../upstream/credentials/credential.js';
 import { DialError, dial, Servers } from '../upstream/dial.js';
 import { LoginError } from '../upstream/login.js';
 import { errorResponse, type Report } from '../wire/fields.js';
@@ -186,6 +187,7 @@ export class Session {
       server,
       packet: opening.packet,
       user,
+      database: databaseOf(opening),
       rest: opening.rest,
       confidential: isConfidential(this.#client, this.#peer),
       local: this.#peer.local,
@@ -194,7 +196,10 @@ export class Session {
     });
     loggedIn();
     if (this.#client.destroyed || this.#client.writableEnded) return;
-    if (credential !== null && user !== '') this.#options.credentials.capture(user, credential);
+    if (credential !== null) {
+      if (user !== '') this.#options.credentials.capture(user, credential);
+      wipe(credential);
+    }
     log.debug({ client: this.#peer.address, user, database: databaseOf(opening) }, 'session opened');
     const traffic = newTraffic(
       this.#mayRewrite(opening) ? this.#options.rewriter : null,

@@ -122,7 +122,8 @@ export class ScramServer {
       clientKey.fill(0);
       return null;
     }
-    return { clientKey, serverKey, salt, iterations };
+    // Copies: whoever gets them may wipe them, and the verifier stays.
+    return { clientKey, serverKey: Buffer.from(serverKey), salt, iterations };
   }
 
   /** The server's proof that it knows the verifier; only after `final()` has given keys. */

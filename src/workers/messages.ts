@@ -9,7 +9,9 @@ import type { ScramVerifier } from '../wire/scram-verifier.js';
  */
 
 /** What a worker may ask for about a role. */
-export type Wanted = 'credential' | 'verifier';
+export type Wanted =
+  | { readonly what: 'credential'; readonly role: string; readonly database: string }
+  | { readonly what: 'verifier'; readonly role: string };
 
 /** From the first process to a worker. */
 export type ToWorker =
@@ -43,7 +45,7 @@ export type FromWorker =
   /** A login that the server accepted. */
   | { readonly kind: 'captured'; readonly role: string; readonly credential: Credential }
   /** What the executor logs in with as the role is wanted, or what its clients are authenticated by. */
-  | { readonly kind: 'ask'; readonly what: Wanted; readonly id: number; readonly role: string }
+  | { readonly kind: 'ask'; readonly id: number; readonly wanted: Wanted }
   /** A login from this address was refused. */
   | { readonly kind: 'login failed'; readonly address: string }
   /** A transaction that mentioned df has ended. */

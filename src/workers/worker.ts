@@ -63,7 +63,10 @@ function receive(message: ToWorker, socket: Socket | undefined): void {
 async function begin(config: Config, mockSecret: Uint8Array | undefined): Promise<void> {
   log = createLog(config.logLevel);
   graceMs = config.drainTimeoutMs;
-  const credentials = { capture, get: (role: string) => ask<Credential>('credential', role) };
+  const credentials = {
+    capture,
+    get: (role: string, database: string) => ask<Credential>({ what: 'credential', role, database }),
+  };
   const servers = configuredServers(config.upstream);
   logChanges(servers, log);
   sessions = await createSessions(config, {
@@ -111,11 +114,11 @@ interface Question {
 const questions = new Map<number, Question>();
 let asked = 0;
 
-function ask<T>(what: Wanted, role: string): Promise<T | undefined> {
+function ask<T>(wanted: Wanted): Promise<T | undefined> {
   const id = asked++;
   return new Promise((resolve, reject) => {
     questions.set(id, { resolve: resolve as (found: unknown) => void, reject });
-    tell({ kind: 'ask', what, id, role });
+    tell({ kind: 'ask', id, wanted });
   });
 }
 
@@ -124,7 +127,7 @@ function clientAuth(config: Config, mockSecret: Uint8Array | undefined): ClientA
   if (config.clientAuth !== 'scram') return { mode: config.clientAuth };
   if (mockSecret === undefined) throw new Error('the first process has sent no secret');
   const verifiers = {
-    find: (role: string) => ask<ScramVerifier>('verifier', role),
+    find: (role: string) => ask<ScramVerifier>({ what: 'verifier', role }),
     close: async () => {},
   };
   return { mode: 'scram', verifiers, mockSecret };

@@ -88,7 +88,7 @@ export function createWorkers(config: Config, around: Surroundings): Served & Re
         around.credentials.capture(message.role, message.credential);
         break;
       case 'ask':
-        void answer(worker, message.id, message.what, message.role);
+        void answer(worker, message.id, message.wanted);
         break;
       case 'login failed':
         for (const other of workers)
@@ -101,15 +101,15 @@ export function createWorkers(config: Config, around: Surroundings): Served & Re
     }
   };
 
-  const find = async (what: Wanted, role: string) => {
-    if (what === 'credential') return around.credentials.get(role);
-    return clientAuth.mode === 'scram' ? clientAuth.verifiers.find(role) : undefined;
+  const find = async (wanted: Wanted) => {
+    if (wanted.what === 'credential') return around.credentials.get(wanted.role, wanted.database);
+    return clientAuth.mode === 'scram' ? clientAuth.verifiers.find(wanted.role) : undefined;
   };
 
-  const answer = async (worker: Worker, id: number, what: Wanted, role: string): Promise<void> => {
+  const answer = async (worker: Worker, id: number, wanted: Wanted): Promise<void> => {
     let told: ToWorker;
     try {
-      told = { kind: 'answer', id, found: await find(what, role) };
+      told = { kind: 'answer', id, found: await find(wanted) };
     } catch (error) {
       told = { kind: 'answer', id, failure: (error as Error).message };
     }

@@ -4,7 +4,8 @@ import { inspect } from 'node:util';
 import pg from 'pg';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Credential } from '../../src/upstream/credentials.js';
+import { SourceFailure } from '../../src/upstream/credentials/source.js';
+import { type Credential, CredentialStore } from '../../src/upstream/credentials.js';
 import { dial } from '../../src/upstream/dial.js';
 import { LoginError, login } from '../../src/upstream/login.js';
 import { cstring, int32, message } from '../../src/wire/message.js';
@@ -299,6 +300,30 @@ describe('client_auth = trust', () => {
       code: '28000',
       message: 'stored SCRAM keys belong to an earlier password',
     });
+  });
+
+  test("with an operator's password for role and database; a source that does not work is said to the log", async () => {
+    const role = await db.createRole('operated');
+    const asked: string[] = [];
+    const find = async ({ role: name, database }: { role: string; database: string }) => {
+      asked.push(`${name}@${database}`);
+      if (name !== role.name) throw new SourceFailure('no answer from the vault');
+      return role.password;
+    };
+    const source = { name: 'test', mayHave: () => true, refused: () => false, stamp: async () => '', find };
+    const credentials = new CredentialStore(wire.credentials.addresses, { sources: [source] });
+    const operated = await startWireProxy(urlFor(db.name), { clientAuth: { mode: 'trust' }, credentials });
+    try {
+      expect(await connectAs(role, 'not looked at', operated)).toBe(role.name);
+      expect(asked).toEqual([`${role.name}@${db.name}`]);
+      await expect(connectAs(roles.get('md5')!, 'x', operated)).rejects.toMatchObject({
+        code: '58000',
+        message: expect.not.stringContaining('vault'),
+      });
+      expect(operated.logLines.join('')).toContain('no answer from the vault');
+    } finally {
+      await operated.close();
+    }
   });
 
   const outside = Object.values(networkInterfaces())

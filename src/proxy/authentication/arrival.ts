@@ -10,9 +10,10 @@ export const AUTHENTICATION_OK = message(Backend.Authentication, int32(Authentic
 
 /** What the executor logs in with, by role: a CredentialStore in this process or another. */
 export interface RoleCredentials {
-  /** Keeps what the server has just accepted. */
+  /** Keeps a copy of what the server has just accepted. */
   capture(role: string, credential: Credential): void;
-  get(role: string): Credential | undefined | Promise<Credential | undefined>;
+  /** @returns a copy, to be wiped by the caller; rejects where a source does not work */
+  get(role: string, database: string): Promise<Credential | undefined>;
 }
 
 /** A client that wants in, and the connection to the server that was made for it: nothing has been sent on that yet. */
@@ -23,6 +24,8 @@ export interface Arrival {
   readonly packet: Buffer;
   /** The role that it names; empty where it names none, which the server refuses. */
   readonly user: string;
+  /** The database that it means. */
+  readonly database: string;
   /** What the client has sent behind it. */
   readonly rest: Buffer;
   /** Nobody but us can read what the client sends: encrypted, or `local`. */

@@ -19,6 +19,7 @@ const ASK = message(Backend.Authentication, int32(Authentication.CleartextPasswo
 export async function admitByPassword(arrival: Arrival): Promise<Admission> {
   const { client } = arrival;
   let fromClient = arrival.rest;
+  let password: Buffer | undefined;
   const { credential, rest } = await login({
     socket: arrival.server,
     startup: arrival.packet,
@@ -28,9 +29,10 @@ export async function admitByPassword(arrival: Arrival): Promise<Admission> {
       if (!arrival.confidential) throw overheard();
       const asked = await askPassword(client, fromClient);
       fromClient = asked.rest;
-      return { password: asked.password };
+      password = asked.password;
+      return { password };
     },
-  });
+  }).finally(() => password?.fill(0));
   return { credential, greeting: AUTHENTICATION_OK, fromClient, fromServer: rest };
 }
 
@@ -59,7 +61,9 @@ async function askPassword(client: Socket, initial: Buffer): Promise<{ password:
     if (body.length === 0 || body.indexOf(0) !== body.length - 1) {
       throw new LoginError('08P01', 'invalid password packet size');
     }
-    return { password: Buffer.from(body.subarray(0, -1)), rest: reader.release() };
+    const password = Buffer.from(body.subarray(0, -1));
+    body.fill(0);
+    return { password, rest: reader.release() };
   } catch (error) {
     reader.release();
     if (!(error instanceof ReadError)) throw error;

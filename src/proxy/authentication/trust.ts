@@ -1,5 +1,5 @@
-import type { Secret } from '../../upstream/login.js';
-import { login } from '../../upstream/login.js';
+import { type Credential, wipe } from '../../upstream/credentials/credential.js';
+import { login, type Secret } from '../../upstream/login.js';
 import { type Admission, type Arrival, AUTHENTICATION_OK, refusal } from './arrival.js';
 
 /**
@@ -16,16 +16,23 @@ export async function admitByTrust(arrival: Arrival): Promise<Admission> {
       message: 'client_auth = trust admits clients over loopback or a Unix socket only',
     });
   }
+  let kept: Credential | undefined;
   const answer = async (): Promise<Secret> => {
-    const credential = await arrival.credentials.get(user);
-    if (credential === undefined || credential.kind === 'trust') {
+    kept = await arrival.credentials.get(user, arrival.database).catch((err: unknown) => {
+      arrival.log.error({ err, user }, 'the credential of a role cannot be looked up');
+      throw refusal({
+        code: '58000',
+        message: `the proxy could not look up the credential of role "${user}"; its log says why`,
+      });
+    });
+    if (kept === undefined || kept.kind === 'trust') {
       throw refusal({
         code: '28000',
         message: `the server asks for a password, and the proxy has no credential for role "${user}"`,
         hint: 'client_auth = trust logs in with the credentials of the executor: give the proxy one for this role.',
       });
     }
-    return credential;
+    return kept;
   };
   const { credential, rest } = await login({
     socket: arrival.server,
@@ -33,6 +40,8 @@ export async function admitByTrust(arrival: Arrival): Promise<Admission> {
     user,
     passOn: (raw) => arrival.client.write(raw),
     answer,
+  }).finally(() => {
+    if (kept !== undefined) wipe(kept);
   });
   return {
     // What came from the store need not go back there.
