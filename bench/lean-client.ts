@@ -7,6 +7,8 @@ import { startupPacket } from '../src/wire/startup.js';
 export interface LeanClient {
   /** Sends the bytes and resolves when the server is ready again. */
   ask(bytes: Buffer): Promise<void>;
+  /** Sends the bytes; resolves at once, or when there is room for more. */
+  send(bytes: Buffer): Promise<void> | undefined;
   close(): void;
 }
 
@@ -39,8 +41,27 @@ export async function leanClient(url: string): Promise<LeanClient> {
         ready = resolve;
         socket.write(bytes);
       }),
+    send: (bytes) => {
+      if (socket.write(bytes)) return undefined;
+      return new Promise((resolve) => {
+        socket.once('drain', resolve);
+      });
+    },
     close: () => socket.destroy(),
   };
+}
+
+/** COPY FROM STDIN of so many equal lines, a message each, as libpq sends them. */
+export async function copyIn(client: LeanClient, sql: string, line: Buffer, lines: number): Promise<void> {
+  const data = Buffer.alloc(5 + line.length);
+  data[0] = 0x64;
+  data.writeInt32BE(line.length + 4, 1);
+  line.copy(data, 5);
+  const perBatch = 64;
+  const batch = Buffer.concat(Array.from({ length: perBatch }, () => data));
+  await client.send(query(sql));
+  for (let sent = 0; sent < lines; sent += perBatch) await client.send(batch);
+  await client.ask(Buffer.from([0x63, 0, 0, 0, 4]));
 }
 
 /** A Query message. */

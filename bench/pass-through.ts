@@ -1,89 +1,96 @@
-/** Ordinary traffic: requests a second through the proxy against direct, in alternating rounds. */
-import pg from 'pg';
-import type { TestDatabase, TestRole } from '../test/support/postgres.js';
+/** Ordinary traffic: requests a second and CPU time per request, and what a single client waits. */
+import type { TestDatabase } from '../test/support/postgres.js';
+import { prepareAccounts, SELECT_ACCOUNT } from './accounts.js';
+import { compare, headings, row } from './compare.js';
 import { leanClient, prepared, query } from './lean-client.js';
-import { startProxyProcess } from './proxy-process.js';
+import { type Leg, startLegs, stopLegs, through } from './legs.js';
+import { pgbench, pgbenchIsHere } from './pgbench.js';
 import { percentile, printTable } from './table.js';
 
 const ROUNDS = 4;
-const ROWS = 10_000;
 
 export async function passThrough(database: TestDatabase, seconds: number): Promise<void> {
-  const role = await database.createRole('reader');
-  const admin = new pg.Client({ connectionString: database.adminUrl });
-  await admin.connect();
-  await admin.query(
-    `CREATE TABLE accounts AS SELECT i AS aid, i * 7 AS abalance FROM generate_series(1, ${ROWS}) AS g (i);
-     ALTER TABLE accounts ADD PRIMARY KEY (aid);
-     ANALYZE accounts;
-     GRANT SELECT ON accounts TO ${role.name}`,
-  );
-  await admin.end();
-  const proxy = await startProxyProcess(database);
+  const role = await prepareAccounts(database);
+  const legs = await startLegs(database, role);
   try {
     const rows: string[][] = [];
-    for (const clients of [1, 8]) {
-      for (const mode of ['simple', 'prepared'] as const)
-        rows.push(await compare(role, proxy.url(role), clients, mode, seconds));
+    for (const clients of [1, 8, 64]) {
+      for (const mode of ['simple', 'prepared'] as const) {
+        const results = await compare(legs, ROUNDS, (leg) =>
+          select(through(leg, role), clients, mode, seconds / 2),
+        );
+        rows.push(row(`${clients}, ${mode}`, results));
+      }
     }
     printTable(
-      `Pass-through: SELECT by key, ${ROUNDS} alternating rounds of ${seconds / 2} s, medians`,
-      ['clients, protocol', 'direct req/s', 'proxy req/s', 'ratio', 'direct ms', 'proxy ms'],
+      `SELECT by key (${pgbenchIsHere ? 'pgbench -S' : 'own client'}), requests/s and CPU per request, ` +
+        `${ROUNDS} alternating rounds of ${seconds / 2} s, medians, no TLS on any leg`,
+      headings(legs),
       rows,
     );
+    await waits(legs, (leg) => through(leg, role), seconds / 4);
   } finally {
-    await proxy.stop();
+    await stopLegs(legs);
   }
 }
 
-async function compare(
-  role: TestRole,
-  through: string,
-  clients: number,
-  mode: 'simple' | 'prepared',
-  seconds: number,
-) {
-  const direct: number[] = [];
-  const proxied: number[] = [];
-  for (let round = 0; round < ROUNDS; round += 1) {
-    direct.push(await rate(role.url, clients, mode, seconds / 2));
-    proxied.push(await rate(through, clients, mode, seconds / 2));
+async function select(url: string, clients: number, mode: 'simple' | 'prepared', seconds: number) {
+  if (!pgbenchIsHere) {
+    const times = await askAgainAndAgain(url, clients, mode, seconds);
+    return { amount: times.length, seconds };
   }
-  const [d, p] = [percentile(direct, 0.5), percentile(proxied, 0.5)];
-  return [
-    `${clients}, ${mode}`,
-    d.toFixed(0),
-    p.toFixed(0),
-    (p / d).toFixed(2),
-    ((1000 * clients) / d).toFixed(3),
-    ((1000 * clients) / p).toFixed(3),
-  ];
+  const threads = Math.min(2, clients);
+  return await pgbench(url, [
+    ...['-n', '-S', '-M', mode, '-c', String(clients), '-j', String(threads)],
+    ...['-T', String(Math.max(1, Math.round(seconds)))],
+  ]);
 }
 
-async function rate(
+/** Milliseconds that one client waits for an answer. */
+async function waits(legs: readonly Leg[], url: (leg: Leg) => string, seconds: number): Promise<void> {
+  const rows: string[][] = [];
+  for (const mode of ['simple', 'prepared'] as const) {
+    for (const share of [0.5, 0.99]) rows.push([`${mode} p${share * 100}`]);
+    const times = new Map(legs.map((leg) => [leg, { half: [] as number[], most: [] as number[] }]));
+    for (let round = 0; round < 2 * ROUNDS; round++) {
+      for (const leg of legs) {
+        const taken = await askAgainAndAgain(url(leg), 1, mode, seconds);
+        times.get(leg)?.half.push(percentile(taken, 0.5));
+        times.get(leg)?.most.push(percentile(taken, 0.99));
+      }
+    }
+    for (const { half, most } of times.values()) {
+      rows.at(-2)?.push(percentile(half, 0.5).toFixed(3));
+      rows.at(-1)?.push(percentile(most, 0.5).toFixed(3));
+    }
+  }
+  printTable('One client, own: time to the answer, milliseconds', ['', ...legs.map((leg) => leg.name)], rows);
+}
+
+/** @returns milliseconds of each request */
+async function askAgainAndAgain(
   url: string,
   clients: number,
   mode: 'simple' | 'prepared',
   seconds: number,
-): Promise<number> {
-  const sql = 'SELECT abalance FROM accounts WHERE aid = $1';
-  const statement = prepared(sql, '4711');
-  const request = mode === 'simple' ? query(sql.replace('$1', '4711')) : statement.run;
+): Promise<number[]> {
+  const statement = prepared(SELECT_ACCOUNT, '4711');
+  const request = mode === 'simple' ? query(SELECT_ACCOUNT.replace('$1', '4711')) : statement.run;
   const connections = await Promise.all(Array.from({ length: clients }, () => leanClient(url)));
   if (mode === 'prepared')
     await Promise.all(connections.map((connection) => connection.ask(statement.parse)));
-  let requests = 0;
-  const start = performance.now();
-  const end = start + seconds * 1000;
+  const times: number[] = [];
+  const end = performance.now() + seconds * 1000;
   await Promise.all(
     connections.map(async (connection) => {
-      while (performance.now() < end) {
+      for (let begun = performance.now(); begun < end; ) {
         await connection.ask(request);
-        requests += 1;
+        const now = performance.now();
+        times.push(now - begun);
+        begun = now;
       }
     }),
   );
-  const elapsed = (performance.now() - start) / 1000;
   for (const connection of connections) connection.close();
-  return requests / elapsed;
+  return times;
 }

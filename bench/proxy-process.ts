@@ -9,6 +9,7 @@ const program = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 
 export interface ProxyProcess {
   readonly port: number;
+  readonly pid: number;
   /** The role's URL, through the proxy. */
   url(role: TestRole): string;
   stop(): Promise<void>;
@@ -44,6 +45,7 @@ export async function startProxyProcess(
   const port = Number(/:(\d+), upstream/.exec(line)?.[1]);
   return {
     port,
+    pid: child.pid!,
     url: (role) => {
       const url = new URL(role.url);
       url.hostname = '127.0.0.1';

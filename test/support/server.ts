@@ -19,9 +19,12 @@ export const serverUrlVariable = 'TEST_POSTGRES_SERVER';
  * Starts the server of the run (or takes the given one), sets TEST_POSTGRES_SERVER and prints one line.
  * Three ways, one interface: TEST_POSTGRES_URL (a given server, superuser URL), TEST_POSTGRES=testcontainers
  * (image TEST_POSTGRES_IMAGE, default postgres:18), otherwise the embedded server.
+ * @param settings of the embedded server
  */
-export async function startServer(): Promise<RunningServer> {
-  const { url, stop, how } = await start();
+export async function startServer(
+  settings: Readonly<Record<string, string>> = { max_connections: '200' },
+): Promise<RunningServer> {
+  const { url, stop, how } = await start(settings);
   const client = new pg.Client({ connectionString: url });
   try {
     await client.connect();
@@ -37,7 +40,7 @@ export async function startServer(): Promise<RunningServer> {
   return { url, stop };
 }
 
-async function start(): Promise<RunningServer & { how: string }> {
+async function start(settings: Readonly<Record<string, string>>): Promise<RunningServer & { how: string }> {
   const given = process.env.TEST_POSTGRES_URL;
   if (given) return { url: given, how: 'given by TEST_POSTGRES_URL', stop: async () => {} };
   if (process.env.TEST_POSTGRES === 'testcontainers') return await startContainer();
@@ -45,16 +48,16 @@ async function start(): Promise<RunningServer & { how: string }> {
     throw new Error(`TEST_POSTGRES=${process.env.TEST_POSTGRES}: must be "embedded" or "testcontainers"`);
   }
   const { user } = await serverBinaries();
-  const server = await startTemporary(user);
+  const server = await startTemporary(user, settings);
   return { url: server.url, how: 'embedded', stop: () => server.stop() };
 }
 
-async function startTemporary(user: OsUser | undefined) {
+async function startTemporary(user: OsUser | undefined, settings: Readonly<Record<string, string>>) {
   const home = await temporaryHome(user);
   return await startEmbedded({
     dataDir: join(home, 'data'),
     password: randomBytes(12).toString('hex'),
-    settings: { max_connections: '200' },
+    settings,
     removeWhenStopped: home,
   });
 }
