@@ -40,15 +40,8 @@ export async function startPgBouncer(
   const { hostname, port: serverPort } = new URL(role.url);
   const port = await freePort();
   const home = await mkdtemp(join(tmpdir(), 'bench-pgbouncer-'));
-  // The verifier that the server has, so that the client's proof serves for the server as well.
-  const verifier = await asSuperuser(
-    'postgres',
-    async (client) =>
-      (await client.query('SELECT rolpassword FROM pg_authid WHERE rolname = $1', [role.name])).rows[0]
-        .rolpassword as string,
-  );
   const users = join(home, 'users.txt');
-  await writeFile(users, `"${role.name}" "${verifier}"\n`, { mode: 0o600 });
+  await writeFile(users, await verifierLine(role), { mode: 0o600 });
   const ini = join(home, 'pgbouncer.ini');
   await writeFile(
     ini,
@@ -98,6 +91,18 @@ export async function startPgBouncer(
       await rm(home, { recursive: true, force: true });
     },
   };
+}
+
+/**
+ * A line of an auth_file, PgBouncer's or ours, with the verifier that the server has: so the client's proof serves for
+ * the server as well.
+ */
+export async function verifierLine(role: TestRole): Promise<string> {
+  const verifier = await asSuperuser('postgres', async (client) => {
+    const { rows } = await client.query('SELECT rolpassword FROM pg_authid WHERE rolname = $1', [role.name]);
+    return rows[0].rolpassword as string;
+  });
+  return `"${role.name}" "${verifier}"\n`;
 }
 
 async function freePort(): Promise<number> {
