@@ -125,6 +125,30 @@ async function uninstallCommand(options: CommonOptions & { yes?: boolean }): Pro
   process.stdout.write(`removed the schemas df and _df from ${config.upstream.display}\n`);
 }
 
+async function rekeyCommand(options: CommonOptions): Promise<void> {
+  const config = configure(options);
+  const { sealingKeys } = await import('./credentials.js');
+  const keys = await sealingKeys(config);
+  if (keys.length === 0)
+    throw new ConfigError(
+      'rekey needs the new key, in credential_key_file (or PG_DURABLE_CREDENTIAL_KEY, or credential_key_command), and the old one, in credential_old_key_file',
+    );
+  const { rekey } = await import('./rekey.js');
+  const { resealed, current, removed, closed } = await withAdminConnection(config, (client) =>
+    rekey(client, keys),
+  ).catch((error) => {
+    if (error.code !== '42P01') throw error;
+    throw new Error('no credentials are stored in this database: its schema is not installed, or older');
+  });
+  const gone = removed === 0 ? '' : `, ${removed} removed whose role is no more`;
+  process.stdout.write(
+    `${resealed} credentials sealed with key ${keys[0]!.id}, ${current} were already${gone}\n`,
+  );
+  if (closed.length === 0) return;
+  const which = closed.map(({ role, keyId }) => `"${role}" (key ${keyId})`).join(', ');
+  throw new Error(`left as they were, as no key given opens them: ${which}`);
+}
+
 async function doctorCommand(options: CommonOptions): Promise<void> {
   const config = configure(options);
   const { examine } = await import('./doctor/doctor.js');
@@ -164,7 +188,9 @@ function commandLine(): Command {
     .addHelpText('after', `\nSettings (file < PG_DURABLE_NAME < --set): ${Object.keys(settings).join(', ')}`);
   // Without a command: the help, as an answer to a wrong call.
   program.action(() => {
-    throw new UsageError('no command: use serve, demo, install, uninstall or doctor (--help says more)');
+    throw new UsageError(
+      'no command: use serve, demo, install, uninstall, rekey or doctor (--help says more)',
+    );
   });
   withCommonOptions(program.command('serve').description('run the proxy'))
     .option('--listen <host:port,...>', `where clients connect (default ${settings.listen.fallback})`)
@@ -185,6 +211,11 @@ function commandLine(): Command {
   )
     .option('--yes', 'really do it')
     .action(uninstallCommand);
+  withCommonOptions(
+    program
+      .command('rekey')
+      .description('seal the stored credentials of roles with the first of the keys given'),
+  ).action(rekeyCommand);
   withCommonOptions(program.command('doctor').description('check that everything is as it must be')).action(
     doctorCommand,
   );

@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import pg from 'pg';
 import type { Config } from '../config/config.js';
+import { sealedCredentials } from './credentials.js';
 import type { Finding } from './doctor.js';
 
 type Check = (client: pg.Client, config: Config) => Promise<Finding[]>;
@@ -207,11 +208,11 @@ async function credentials(client: pg.Client): Promise<Finding[]> {
      WHERE i.waiting IS NOT NULL AND i.finished_at IS NULL
      GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20`,
   );
-  if (rows.length === 0) return [{ state: 'ok', text: 'no durable function waits for a credential' }];
+  if (rows.length === 0) return [{ state: 'ok', text: 'no durable function waits for a login of its role' }];
   return rows.map(({ role, count, reason }) => ({
     state: 'warn',
     text: `${count} durable function${count === 1 ? '' : 's'} of role ${role} wait${count === 1 ? 's' : ''}: ${reason}`,
-    mend: `log in through the proxy once as ${role}; its work then goes on by itself`,
+    mend: `log in through the proxy once as ${role}, or mend what is said there; its work then goes on by itself`,
   }));
 }
 
@@ -234,5 +235,6 @@ export const checks: readonly Check[] = [
   connections,
   clock,
   proxies,
+  sealedCredentials,
   credentials,
 ];
