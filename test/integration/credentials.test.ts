@@ -284,6 +284,56 @@ describe('a login that the server refuses for now is waited for', () => {
     });
   });
 
+  test('pg_hba.conf does not let it in', async () => {
+    const role = await user('rejected');
+    const hbaFile = String(await value("SELECT current_setting('hba_file')"));
+    const before = String(await value('SELECT pg_read_file($1)', [hbaFile]));
+    const write = async (text: string) => {
+      await root.query('CREATE TEMP TABLE IF NOT EXISTS hba (n serial, line text); TRUNCATE hba');
+      await root.query('INSERT INTO hba (line) SELECT unnest($1::text[])', [text.split('\n')]);
+      await root.query(`COPY (SELECT line FROM hba ORDER BY n) TO ${pg.escapeLiteral(hbaFile)}`);
+      await root.query('SELECT pg_reload_conf()');
+    };
+    await proxy({}, async (one) => {
+      await connected(one.url(role));
+      try {
+        await write(`host ${db.name} ${role.name} all reject\n${before}`);
+        const refused = () =>
+          connected(role.url).then(
+            () => false,
+            () => true,
+          );
+        await until(refused, { what: 'the new pg_hba.conf' });
+        const id = await start(role);
+        expect(await waits(id, /cannot log in now/)).toMatch(/pg_hba.conf rejects connection/);
+        await write(before);
+        await completed(id);
+      } finally {
+        await write(before);
+      }
+    });
+  });
+
+  test('a hundred instances of a role wait, and all go on after its login at another proxy', async () => {
+    const role = await user('many');
+    await proxy({ settings: { max_user_connections: '4' } }, async () => {
+      await root.query(`SET SESSION AUTHORIZATION ${role.name}`);
+      await root.query("SELECT df.start('SELECT 1') FROM generate_series(1, 100)");
+      await root.query('RESET SESSION AUTHORIZATION');
+      const count = (where: string) =>
+        value(
+          `SELECT count(*)::int FROM _df.instances AS i JOIN df.instances AS u USING (id)
+               WHERE u.submitted_by = $1::regrole AND ${where}`,
+          [role.name],
+        );
+      await until(async () => (await count('i.waiting IS NOT NULL')) === 100, { what: 'all to wait' });
+      await proxy({}, async (two) => {
+        await connected(two.url(role));
+        await until(async () => (await count("u.status = 'completed'")) === 100, { what: 'all to complete' });
+      });
+    });
+  });
+
   test('LOGIN taken away, or the role dropped, is a failure', async () => {
     const role = await user('gone');
     await proxy({}, async (one) => {

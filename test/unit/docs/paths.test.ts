@@ -9,6 +9,7 @@ const pages = [
   'SECURITY.md',
   'CHANGELOG.md',
   'docs/architecture.md',
+  'docs/credentials.md',
   'docs/promises.md',
 ];
 
