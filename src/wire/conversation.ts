@@ -32,12 +32,17 @@ export class Conversation<Tag> {
   /** An error in an extended-protocol message: everything up to the next Sync is not answered. */
   #skipping = false;
   #copying = false;
+  /** Something was asked for since what the last ReadyForQuery answered. */
+  #unsynced = false;
   /** True when a marked message has been answered since the flag was last cleared. */
   marked = false;
 
-  /** True when the server owes no answer. */
+  /**
+   * True when the server owes no answer, and nothing is under way: what was asked for without a Sync (with Flush, say)
+   * is a transaction that is open until the Sync comes, although all of it may have been answered.
+   */
   get idle(): boolean {
-    return this.#size === 0;
+    return this.#size === 0 && !this.#unsynced;
   }
 
   /** Number of noted messages, for tests. */
@@ -72,6 +77,7 @@ export class Conversation<Tag> {
       default:
         return;
     }
+    this.#unsynced = true;
     if (this.#size === this.#kinds.length) this.#grow();
     const slot = (this.#first + this.#size) & (this.#kinds.length - 1);
     this.#kinds[slot] = mark ? type | MARK : type;
@@ -185,6 +191,7 @@ export class Conversation<Tag> {
       if (!this.#skipping && (kind === Frontend.Query || kind === Frontend.FunctionCall)) break;
     }
     this.#skipping = false;
+    this.#unsynced = this.#size > 0;
   }
 
   /** Runs `take` on what stands behind the head. */

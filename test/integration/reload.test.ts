@@ -1,0 +1,200 @@
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { certificateDirectory, createAuthority, opensslMissing } from '../support/certificates.js';
+import { createTestDatabase, type TestDatabase, type TestRole } from '../support/postgres.js';
+import { type Program, program } from '../support/program.js';
+import { until } from '../support/wait.js';
+
+let db: TestDatabase;
+let role: TestRole;
+let directory: string;
+const programs: Program[] = [];
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'reload-'));
+  db = await createTestDatabase();
+  role = await db.createRole('reload');
+});
+afterEach(async () => {
+  for (const { child, ended } of programs.splice(0)) {
+    child.kill('SIGKILL');
+    await ended;
+  }
+});
+afterAll(async () => {
+  await db?.drop();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+interface Served {
+  proxy: Program;
+  port: number;
+  /** Writes the settings into the file, and nothing else. */
+  write(settings: Record<string, string>): void;
+  /** Sends SIGHUP and waits for what the log says of it. */
+  hangUp(): Promise<Record<string, unknown>[]>;
+}
+
+async function serve(settings: Record<string, string>, ...more: string[]): Promise<Served> {
+  const file = join(directory, `${programs.length}-${process.hrtime.bigint()}.yaml`);
+  const write = (all: Record<string, string>) =>
+    writeFileSync(
+      file,
+      Object.entries({ listen: '127.0.0.1:0', ...all })
+        .map(([key, value]) => `${key}: ${value}\n`)
+        .join(''),
+    );
+  write(settings);
+  const proxy = program(['serve', '--config', file, '--upstream', db.adminUrl, ...more]);
+  programs.push(proxy);
+  const [, port] = await proxy.line(/listening on 127\.0\.0\.1:(\d+)/);
+  let seen = 0;
+  const lines = () =>
+    proxy
+      .stderr()
+      .split('\n')
+      .filter((line) => line.endsWith('}'))
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  const outcomes = () => lines().filter(({ msg }) => /^configuration (not )?reloaded/.test(String(msg)));
+  return {
+    proxy,
+    port: Number(port),
+    write,
+    hangUp: async () => {
+      const from = lines().length;
+      proxy.child.kill('SIGHUP');
+      await until(() => outcomes().length > seen, { what: 'the reload' });
+      seen = outcomes().length;
+      // A line about what needs a restart follows in the same turn.
+      await until(() => lines().length > from);
+      return lines().slice(from);
+    },
+  };
+}
+
+function connection(port: number, ssl?: pg.ClientConfig['ssl']): pg.Client {
+  const { name: user, password } = role;
+  const client = new pg.Client({
+    ...{ host: '127.0.0.1', port, user, password, database: db.name },
+    ...(ssl === undefined ? {} : { ssl }),
+  });
+  client.on('error', () => {});
+  return client;
+}
+
+describe('SIGHUP', () => {
+  test.each(['1', '2'])(
+    'takes over what can change, and names what cannot, with workers=%s',
+    async (workers) => {
+      const { port, write, hangUp } = await serve({ workers });
+      const first = connection(port);
+      await first.connect();
+      write({ workers, max_client_connections: workers, poll_interval: '1s', log_level: 'debug' });
+      const lines = await hangUp();
+      expect(lines.find(({ msg }) => msg === 'configuration reloaded')).toMatchObject({
+        changed: expect.arrayContaining(['max_client_connections', 'log_level']),
+      });
+      expect(lines.find(({ msg }) => /restart/.test(String(msg)))).toMatchObject({
+        needRestart: ['poll_interval'],
+      });
+      // Who was there stays.
+      expect((await first.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
+      const further: pg.Client[] = [];
+      await until(async () => {
+        const client = connection(port);
+        const outcome = await client.connect().then(
+          () => 'in',
+          (error) => error.code,
+        );
+        if (outcome === 'in') further.push(client);
+        return outcome === '53300';
+      });
+      expect(further.length).toBeLessThan(Number(workers));
+      write({ workers, max_client_connections: '0' });
+      await hangUp();
+      await until(async () => {
+        const client = connection(port);
+        await client.connect();
+        await client.end();
+        return true;
+      });
+      for (const client of [first, ...further]) await client.end();
+    },
+  );
+
+  test('with a file that is wrong changes nothing, says why, and the proxy goes on', async () => {
+    const { port, write, hangUp, proxy } = await serve({});
+    write({ max_client_connections: 'many', log_level: 'debug' });
+    const [line] = await hangUp();
+    expect(line).toMatchObject({
+      level: 'error',
+      msg: expect.stringMatching(/not reloaded/),
+      err: { message: expect.stringMatching(/"max_client_connections"/) },
+    });
+    const client = connection(port);
+    await client.connect();
+    await client.end();
+    expect(proxy.stderr()).not.toContain(new URL(db.adminUrl).password);
+    write({ log_level: 'debug' });
+    expect(await hangUp()).toContainEqual(expect.objectContaining({ changed: ['log_level'] }));
+  });
+});
+
+const missing = opensslMissing();
+if (missing !== undefined) console.log(`skipped: test/integration/reload.test.ts, certificates: ${missing}`);
+
+describe.skipIf(missing !== undefined)('certificates', () => {
+  let files: ReturnType<typeof certificateDirectory>;
+  beforeAll(() => {
+    files = certificateDirectory();
+  });
+  afterAll(() => files?.remove());
+
+  test.each(['1', '2'])(
+    'new ones are for new connections; broken ones leave the old ones in place; workers=%s',
+    async (workers) => {
+      const old = createAuthority(files.path, `old${workers}`);
+      const next = createAuthority(files.path, `next${workers}`);
+      const certFile = join(files.path, 'server.crt');
+      const keyFile = join(files.path, 'server.key');
+      const use = (pair: { certFile: string; keyFile: string }) => {
+        copyFileSync(pair.certFile, certFile);
+        copyFileSync(pair.keyFile, keyFile);
+      };
+      use(old.issue('proxy', ['DNS:localhost']));
+      const { port, hangUp, proxy } = await serve({
+        workers,
+        client_tls_cert_file: certFile,
+        client_tls_key_file: keyFile,
+      });
+      const trusting = (ca: Buffer) => connection(port, { ca, servername: 'localhost' });
+      const first = trusting(old.cert);
+      await first.connect();
+      await expect(trusting(next.cert).connect()).rejects.toThrow();
+
+      use(next.issue('proxy', ['DNS:localhost']));
+      await hangUp();
+      // Workers hear of it a moment later.
+      await until(async () => {
+        const clients = Array.from({ length: 4 }, () => trusting(next.cert));
+        const outcomes = await Promise.allSettled(clients.map((client) => client.connect()));
+        await Promise.allSettled(clients.map((client) => client.end()));
+        return outcomes.every(({ status }) => status === 'fulfilled');
+      });
+      expect((await first.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
+
+      writeFileSync(certFile, 'broken');
+      await hangUp();
+      await until(() => /"level":"error".*client_tls_cert_file.*not reloaded/.test(proxy.stderr()), {
+        what: 'the error in the log',
+      });
+      const last = trusting(next.cert);
+      await last.connect();
+      await last.end();
+      await first.end();
+    },
+  );
+});
