@@ -4,6 +4,7 @@ import { inspect } from 'node:util';
 import pg from 'pg';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { ClientAuth } from '../../src/proxy/authentication/authenticate.js';
 import { SourceFailure } from '../../src/upstream/credentials/source.js';
 import { type Credential, CredentialStore } from '../../src/upstream/credentials.js';
 import { dial } from '../../src/upstream/dial.js';
@@ -423,5 +424,54 @@ describe('client_auth = scram before a server that asks for something else', () 
       code: '28000',
       message: 'the server asks for a password (md5), which client_auth = scram cannot give',
     });
+  });
+});
+
+describe('a client that goes in the middle of its login', () => {
+  const ways: [string, (raw: RawClient) => void][] = [
+    ['half-closes', (raw) => void raw.socket.end()],
+    ['is cut off', (raw) => raw.socket.resetAndDestroy()],
+  ];
+  const modes: [string, () => ClientAuth][] = [
+    ['password', () => ({ mode: 'password' })],
+    ['relay', () => ({ mode: 'relay' })],
+    [
+      'scram',
+      () => ({
+        mode: 'scram',
+        verifiers: { find: async () => undefined, close: async () => {} },
+        mockSecret: randomBytes(32),
+      }),
+    ],
+  ];
+
+  test.each(modes)('leaves nothing behind (%s)', async (_, clientAuth) => {
+    const role = roles.get('scram-sha-256')!;
+    // Longer than the test may take: it is not the time-out that ends these sessions.
+    const proxy = await startWireProxy(urlFor(db.name), { clientAuth: clientAuth(), loginTimeoutMs: 60_000 });
+    const backends = () =>
+      asSuperuser(db.name, async (client) => {
+        const { rows } = await client.query(
+          "SELECT count(*)::int AS n FROM pg_stat_activity WHERE usename = $1 OR state IS NULL AND backend_type = 'client backend'",
+          [role.name],
+        );
+        return rows[0].n;
+      });
+    try {
+      for (const [, leave] of ways) {
+        for (const untilAsked of [true, false]) {
+          const raw = new RawClient(await open(proxy.host, proxy.port));
+          raw.read();
+          raw.send(startupPacket({ user: role.name, database: db.name }));
+          if (untilAsked) await raw.waitFor('R');
+          leave(raw);
+        }
+      }
+      await until(() => proxy.proxy.sessions() === 0, { timeoutMs: 5_000, what: 'the sessions to end' });
+      await until(async () => (await backends()) === 0, { timeoutMs: 5_000, what: 'the server to be left' });
+      expect(proxy.logLines.filter((line) => JSON.parse(line).level >= 40)).toEqual([]);
+    } finally {
+      await proxy.close();
+    }
   });
 });
