@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import pg from 'pg';
 import type { Config } from '../config/config.js';
+import { clientAuthentication } from './client-authentication.js';
 import { sealedCredentials } from './credentials.js';
 import type { Finding } from './doctor.js';
 
@@ -237,4 +238,5 @@ export const checks: readonly Check[] = [
   proxies,
   sealedCredentials,
   credentials,
+  clientAuthentication,
 ];

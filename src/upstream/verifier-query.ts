@@ -9,7 +9,7 @@ import { VerifierError, type VerifierSource } from './verifiers.js';
  * @param pool connections of the admin role with a pinned search_path, for this alone: clients that are not logged in
  * yet must not use up those that keep the leases
  */
-export function verifierQuery(pool: pg.Pool, sql: string): VerifierSource {
+export function verifierQuery(pool: Pick<pg.Pool, 'query' | 'end'>, sql: string): VerifierSource {
   return {
     async find(role) {
       let rows: (string | null)[][];
@@ -28,6 +28,8 @@ export function verifierQuery(pool: pg.Pool, sql: string): VerifierSource {
       const verifier = row.at(-1);
       return typeof verifier === 'string' ? parseScramVerifier(verifier) : undefined;
     },
-    close: () => pool.end(),
+    close: async () => {
+      await pool.end();
+    },
   };
 }

@@ -21,6 +21,7 @@ import {
   type TestRole,
   urlFor,
 } from '../support/postgres.js';
+import { run } from '../support/program.js';
 import { spawnProxy, startProxy } from '../support/proxy.js';
 import { open, RawClient } from '../support/raw-client.js';
 import { until } from '../support/wait.js';
@@ -417,6 +418,22 @@ describe('the query', () => {
     } finally {
       await proxy.stop();
     }
+  });
+
+  test('doctor says whether file and query work', async () => {
+    const ask = (...sets: string[]) =>
+      run([
+        'doctor',
+        '--upstream',
+        db.adminUrl,
+        ...['client_auth=scram', ...sets].flatMap((set) => ['--set', set]),
+      ]);
+    const good = await ask(`auth_file=${file}`, 'auth_query=SELECT auth.verifier($1)');
+    expect(good.stdout).toMatch(/^ok +auth_file .* can be read/m);
+    expect(good.stdout).toMatch(/^ok +auth_query works/m);
+    const bad = await ask('auth_query=SELECT rolpassword FROM pg_authid WHERE rolname = $1');
+    expect(bad.stdout).toMatch(/auth_query failed: permission denied for table pg_authid/);
+    expect(bad.status).not.toBe(0);
   });
 
   async function withQuery<T>(sql: string, work: (source: VerifierSource) => Promise<T>): Promise<T> {
