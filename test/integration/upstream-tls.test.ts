@@ -12,12 +12,15 @@ import {
   createAuthority,
   opensslMissing,
 } from '../support/certificates.js';
+import { query } from '../support/frontend.js';
 import { OwnServer } from '../support/own-server.js';
 import { serverUrl } from '../support/postgres.js';
 import { run } from '../support/program.js';
 import { startProxyAt } from '../support/proxy.js';
+import { RawClient } from '../support/raw-client.js';
 import { sendCancel } from '../support/send-cancel.js';
 import { until } from '../support/wait.js';
+import { startWireProxy } from '../support/wire-proxy.js';
 
 const missing = opensslMissing();
 if (missing !== undefined) console.log(`skipped, TLS towards the server: ${missing}`);
@@ -142,6 +145,56 @@ describe.skipIf(missing !== undefined)('a server with TLS', () => {
     } finally {
       await proxy.stop();
       await forwarder.close();
+    }
+  });
+
+  it('loses nothing at the ends of a session: a client that half-closes and reads late, a FATAL, a reset', async () => {
+    const upstream = at('localhost', `sslmode=verify-full&sslrootcert=${authority.certFile}`);
+    const servers = configuredServers(loadConfig({ flags: { upstream } }).upstream);
+    const wire = await startWireProxy(server.url(), { upstream: servers.clients });
+    const login = () =>
+      RawClient.login({
+        ...{ host: wire.host, port: wire.port, database: 'postgres' },
+        ...{ user: 'postgres', password: server.password },
+      });
+    const backends = async () =>
+      (await server.query("SELECT FROM pg_stat_activity WHERE backend_type = 'client backend'")).rowCount! -
+      1;
+    try {
+      const large = "SELECT repeat('x', 1000) FROM generate_series(1, 5000)";
+      const late = await login();
+      late.forget();
+      late.socket.pause();
+      late.socket.end(query(large));
+      // The server has said everything, or waits for the reader.
+      await until(
+        async () =>
+          (await backends()) === 0 ||
+          (await server.query("SELECT FROM pg_stat_activity WHERE wait_event = 'ClientWrite'")).rowCount ===
+            1,
+        { what: 'the answer on its way' },
+      );
+      late.socket.resume();
+      await until(() => late.ended, { what: 'the end of the answer' });
+      expect(late.count('D')).toBe(5000);
+      expect(late.types().slice(-2)).toBe('CZ');
+
+      const ended = await login();
+      ended.forget();
+      await server.query('SELECT pg_terminate_backend(pid) FROM pg_stat_ssl WHERE ssl');
+      await until(() => ended.closed, { what: 'the close' });
+      expect(ended.types()).toBe('E');
+      expect(ended.error()).toMatchObject({ code: '57P01' });
+
+      const reset = await login();
+      reset.send(query(large), query('SELECT pg_sleep(60)'));
+      await reset.waitFor('D', 1);
+      reset.socket.resetAndDestroy();
+      await until(async () => wire.proxy.sessions() === 0 && (await backends()) === 0, {
+        what: 'the end of all sessions',
+      });
+    } finally {
+      await wire.close();
     }
   });
 
