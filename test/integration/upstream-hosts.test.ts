@@ -4,7 +4,7 @@ import { loadConfig } from '../../src/config/load.js';
 import { configuredServers } from '../../src/upstream/configured.js';
 import { dial } from '../../src/upstream/dial.js';
 import { OwnServer } from '../support/own-server.js';
-import { run } from '../support/program.js';
+import { program, run } from '../support/program.js';
 import { startProxyAt } from '../support/proxy.js';
 import { sendCancel } from '../support/send-cancel.js';
 import { until } from '../support/wait.js';
@@ -112,6 +112,40 @@ describe('of a primary and its standby', () => {
       await proxy.stop();
       await other.stop();
     }
+  });
+});
+
+describe('a proxy of several processes', () => {
+  it('chooses in each of them, and a cancel finds its host through any', async () => {
+    const upstream = url([second, first], 'target_session_attrs=read-write');
+    const proxy = program([
+      ...['serve', '--listen', '127.0.0.1:0', '--upstream', upstream],
+      ...['--set', 'workers=2', '--set', 'enable_superuser_instances=on'],
+    ]);
+    try {
+      const port = Number((await proxy.line(/listening on 127\.0\.0\.1:(\d+)/))[1]);
+      const clients = await Promise.all([1, 2, 3, 4].map(() => connect(port)));
+      for (const client of clients) expect(await serverPort(client)).toBe(first.port);
+      const sleeping = clients[0]!.query('SELECT pg_sleep(60)').catch((error: unknown) => error);
+      await until(
+        async () =>
+          (await first.query("SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'")).rowCount ===
+          1,
+        { what: 'the statement' },
+      );
+      // handed out in turn: one of the two reaches the process that has not seen the key
+      await Promise.all([sendCancel(port, clients[0]!), sendCancel(port, clients[0]!)]);
+      expect(await sleeping).toMatchObject({ code: '57014' });
+      const watches = await first.query(
+        "SELECT FROM pg_stat_activity WHERE application_name = 'pg_durable:watch'",
+      );
+      expect(watches.rowCount).toBe(3);
+      for (const client of clients) await client.end();
+    } finally {
+      proxy.child.kill('SIGTERM');
+      await proxy.ended;
+    }
+    expect(proxy.stderr()).not.toContain(first.password);
   });
 });
 
