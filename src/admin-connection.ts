@@ -22,7 +22,7 @@ export function adminClientConfig(
       const reached = await dial(servers, config.upstreamConnectTimeoutMs);
       onReached(reached);
       return reached;
-    });
+    }, config.upstream);
     const onLeft = (left: unknown) => {
       if (made.reached?.address === left)
         made.destroy(new Error('the server is no longer the one to work with'));

@@ -1,7 +1,12 @@
 /** What an upstream URL says of encryption: checked, and with the files that it names read. */
 import { readFileSync, statSync } from 'node:fs';
 import { createSecureContext, type SecureContext } from 'node:tls';
-import { type SslMode, type UpstreamParts, UpstreamUrlError } from './upstream-url.js';
+import {
+  type ChannelBindingMode,
+  type SslMode,
+  type UpstreamParts,
+  UpstreamUrlError,
+} from './upstream-url.js';
 
 /** How sessions with the server are encrypted. Unix sockets never are, whatever the mode, as in libpq. */
 export interface UpstreamTls {
@@ -13,6 +18,7 @@ export interface UpstreamTls {
   readonly verifyHost: boolean;
   /** TLS from the first byte on, without an SSLRequest. */
   readonly direct: boolean;
+  readonly channelBinding: ChannelBindingMode;
   /** Not enumerable, as it holds a private key. */
   readonly files: TlsFiles;
   /** Made of the files. Not enumerable. */
@@ -73,6 +79,12 @@ export function upstreamTls(parts: UpstreamParts): UpstreamTls {
   if (parts.sslDirect && !strict && mode !== 'require') {
     throw new UpstreamUrlError('sslnegotiation=direct needs sslmode=require, verify-ca or verify-full');
   }
+  if (parts.channelBinding === 'require' && (mode === 'disable' || mode === 'prefer')) {
+    throw new UpstreamUrlError('channel_binding=require needs sslmode=require, verify-ca or verify-full');
+  }
+  if (parts.channelBinding === 'require' && parts.password === undefined) {
+    throw new UpstreamUrlError('channel_binding=require needs the password of the admin role in the URL');
+  }
   if ((parts.sslCert === undefined) !== (parts.sslKey === undefined)) {
     throw new UpstreamUrlError('sslcert and sslkey need each other');
   }
@@ -81,6 +93,7 @@ export function upstreamTls(parts: UpstreamParts): UpstreamTls {
     verifyChain: strict || parts.sslRootCert !== undefined,
     verifyHost: mode === 'verify-full',
     direct: parts.sslDirect,
+    channelBinding: parts.channelBinding,
   };
   const files = readFiles(parts, system);
   try {

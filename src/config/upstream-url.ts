@@ -16,6 +16,10 @@ export const targetSessionAttrs = [
 ] as const;
 export type TargetSessionAttrs = (typeof targetSessionAttrs)[number];
 
+/** SCRAM-SHA-256-PLUS: with `require` no login succeeds without it. */
+export const channelBindingModes = ['disable', 'prefer', 'require'] as const;
+export type ChannelBindingMode = (typeof channelBindingModes)[number];
+
 /** Where a server listens. A host that begins with `/` is the directory of a Unix socket. */
 export interface HostAndPort {
   readonly host: string;
@@ -37,6 +41,7 @@ export interface UpstreamParts {
   readonly sslCert: string | undefined;
   readonly sslKey: string | undefined;
   readonly sslPassword: string | undefined;
+  readonly channelBinding: ChannelBindingMode;
   readonly targetSessionAttrs: TargetSessionAttrs;
   /** Undefined: as the setting upstream_connect_timeout says. */
   readonly connectTimeoutMs: number | undefined;
@@ -53,7 +58,7 @@ export const upstreamForm =
 const parameterNames = [
   ...['host', 'port', 'user', 'password', 'dbname', 'connect_timeout', 'target_session_attrs'],
   ...['sslmode', 'sslnegotiation', 'sslrootcert', 'sslcert', 'sslkey', 'sslpassword'],
-  ...['keepalives', 'keepalives_idle'],
+  ...['channel_binding', 'keepalives', 'keepalives_idle'],
 ] as const;
 type ParameterName = (typeof parameterNames)[number];
 
@@ -91,6 +96,8 @@ export function parseUpstream(value: unknown): UpstreamParts {
   oneOf('sslnegotiation', negotiation, ['postgres', 'direct'] as const);
   const target = get('target_session_attrs') ?? 'any';
   oneOf('target_session_attrs', target, targetSessionAttrs);
+  const channelBinding = get('channel_binding') ?? 'prefer';
+  oneOf('channel_binding', channelBinding, channelBindingModes);
   const timeout = seconds('connect_timeout', get('connect_timeout') ?? '0');
   const idle = seconds('keepalives_idle', get('keepalives_idle') ?? '0');
   const keepAlives = get('keepalives') ?? '1';
@@ -98,7 +105,7 @@ export function parseUpstream(value: unknown): UpstreamParts {
   return {
     hosts,
     user: get('user') ?? (inUrl.user || undefined),
-    password: parameters.get('password') ?? inUrl.password,
+    password: (parameters.get('password') ?? inUrl.password) || undefined,
     database: get('dbname') ?? (inUrl.database || undefined),
     sslMode: sslMode as SslMode | undefined,
     sslDirect: negotiation === 'direct',
@@ -106,6 +113,7 @@ export function parseUpstream(value: unknown): UpstreamParts {
     sslCert: get('sslcert'),
     sslKey: get('sslkey'),
     sslPassword: get('sslpassword'),
+    channelBinding: channelBinding as ChannelBindingMode,
     targetSessionAttrs: target as TargetSessionAttrs,
     connectTimeoutMs: timeout === 0 ? undefined : timeout * 1000,
     keepAlives: keepAlives === '1',

@@ -19,7 +19,7 @@ export async function watchHost(
   timeoutMs: number,
 ): Promise<Watch> {
   const client = new pg.Client({
-    stream: () => new DialledStream(() => reach(address, transport, timeoutMs)),
+    stream: () => new DialledStream(() => reach(address, transport, timeoutMs), upstream),
     host: address.host,
     port: address.port,
     ssl: false, // the stream's business

@@ -10,6 +10,8 @@ import {
   ScramError,
   type ScramSecret,
 } from '../wire/scram.js';
+import { SCRAM_PLUS_MECHANISM } from '../wire/scram-server.js';
+import { channelBindingOf } from './channel-binding.js';
 import { type Credential, redacted } from './credentials.js';
 import { MessageReader, ReadError } from './reader.js';
 
@@ -65,6 +67,7 @@ const NOT_SUPPORTED = '0A000';
 const PROTOCOL_VIOLATION = '08P01';
 const CONNECTION_FAILURE = '08006';
 const INVALID_PASSWORD = '28P01';
+const INVALID_AUTHORIZATION = '28000';
 
 /**
  * Logs in upstream: from the start-up packet to AuthenticationOk (protocol chapter "Start-up"), which is consumed.
@@ -83,6 +86,12 @@ export async function login(options: LoginOptions): Promise<LoginResult> {
         case Backend.Authentication: {
           if (body.length < 4) throw unexpected('an authentication request without a code');
           const code = body.readInt32BE(0);
+          if (channelBindingOf(socket).mode === 'require' && !isBound(code, credential)) {
+            throw new LoginError(
+              INVALID_AUTHORIZATION,
+              'channel binding required, but not used by the server',
+            );
+          }
           if (code === Authentication.Ok) {
             return { credential: credential && redacted(credential), rest: reader.release() };
           }
@@ -103,6 +112,11 @@ export async function login(options: LoginOptions): Promise<LoginResult> {
     reader.release();
     throw translated(error);
   }
+}
+
+/** Whether the login is bound to the channel, or is about to be: `scram` sees to that. */
+function isBound(code: number, credential: Credential | null): boolean {
+  return code === Authentication.SASL || (code === Authentication.Ok && credential?.kind === 'scram');
 }
 
 /** Answers one authentication request, with all the messages that belong to it. */
@@ -151,15 +165,24 @@ async function scram(data: Buffer, reader: MessageReader, options: LoginOptions)
       `server offers no SASL mechanism that the proxy supports: ${mechanisms.join(', ')}`,
     );
   }
-  const client = new ScramClient(async (demand): Promise<ScramSecret> => {
+  const { mode, data: endPoint } = channelBindingOf(options.socket);
+  const able = mode !== 'disable' && endPoint !== undefined;
+  const bound = able && mechanisms.includes(SCRAM_PLUS_MECHANISM);
+  if (mode === 'require' && !bound) {
+    throw new LoginError(INVALID_AUTHORIZATION, 'channel binding required, but the server does not offer it');
+  }
+  const mechanism = bound ? SCRAM_PLUS_MECHANISM : SCRAM_MECHANISM;
+  const channel = bound ? endPoint : able ? 'unused' : 'none';
+  const secretOf = async (demand: ScramDemand): Promise<ScramSecret> => {
     const secret = await options.answer('scram', demand);
     if ('password' in secret) return { password: secret.password };
     if (secret.kind === 'scram') return { keys: secret.keys };
     throw stale('SCRAM-SHA-256');
-  });
+  };
+  const client = new ScramClient(secretOf, undefined, channel);
   const first = Buffer.from(client.first(), 'utf8');
   options.socket.write(
-    message(Frontend.Password, Buffer.concat([cstring(SCRAM_MECHANISM), int32(first.length), first])),
+    message(Frontend.Password, Buffer.concat([cstring(mechanism), int32(first.length), first])),
   );
   const serverFirst = await expectSasl(Authentication.SASLContinue, reader);
   options.socket.write(message(Frontend.Password, Buffer.from(await client.final(serverFirst), 'utf8')));

@@ -8,6 +8,7 @@ import { lookup } from 'node:dns/promises';
 import { connect, isIP, type Socket } from 'node:net';
 import type { UpstreamTls } from '../config/upstream-tls.js';
 import { isUnixSocket, socketPath, type UpstreamAddress } from './address.js';
+import { noteChannelBinding } from './channel-binding.js';
 import { encrypt, TlsRefused } from './encrypt.js';
 
 /** How the bytes on the way to the server are protected. */
@@ -60,7 +61,9 @@ export async function reach(
   const failures: NotReached[] = [];
   for (const target of targets) {
     try {
-      return { address, ...(await secured(address, target, transport, timeoutMs)) };
+      const made = await secured(address, target, transport, timeoutMs);
+      if (transport.tls !== undefined) noteChannelBinding(made.socket, transport.tls.channelBinding);
+      return { address, ...made };
     } catch (error) {
       if (!(error instanceof NotReached)) throw error;
       failures.push(error);

@@ -44,7 +44,7 @@ const hmac = (key: Buffer, data: string) => createHmac('sha256', key).update(dat
 const sha256 = (data: Buffer) => createHash('sha256').update(data).digest();
 
 /**
- * The client's side of SCRAM-SHA-256 (RFC 5802, RFC 7677) without channel binding, with PostgreSQL's empty user name
+ * The client's side of SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677), with PostgreSQL's empty user name
  * (the start-up packet has named the role).
  *
  * Three steps, each once and in order: `first()` is sent; the server's first message goes into `final()`, whose
@@ -54,30 +54,42 @@ const sha256 = (data: Buffer) => createHash('sha256').update(data).digest();
 export class ScramClient {
   readonly #secret: ScramSecret | ((demand: ScramDemand) => Promise<ScramSecret>);
   readonly #nonce: string;
+  /** The gs2 header, and behind it the data of the channel. */
+  readonly #channel: { readonly header: string; readonly data: Buffer };
   #keys: ScramKeys | undefined;
   #authMessage = '';
 
   /**
    * @param secret or what gives it, once, when the server has named salt and iterations
    * @param nonce printable, without commas; random unless a test gives it
+   * @param channel a Buffer: tls-server-end-point data to bind to (the mechanism is -PLUS then); `unused`: we could and
+   *   the server does not offer it; `none`
    */
   constructor(
     secret: ScramSecret | ((demand: ScramDemand) => Promise<ScramSecret>),
     nonce: string = randomBytes(18).toString('base64'),
+    channel: Buffer | 'unused' | 'none' = 'none',
   ) {
     this.#secret = secret;
     this.#nonce = nonce;
+    const bound = typeof channel !== 'string';
+    this.#channel = {
+      header: bound ? 'p=tls-server-end-point,,' : channel === 'unused' ? 'y,,' : 'n,,',
+      data: bound ? channel : Buffer.alloc(0),
+    };
   }
 
   first(): string {
-    return `n,,${this.#firstBare()}`;
+    return `${this.#channel.header}${this.#firstBare()}`;
   }
 
   /** @throws ScramError */
   async final(serverFirst: string): Promise<string> {
     const { nonce, salt, iterations } = this.#readServerFirst(serverFirst);
     const keys = await this.#deriveKeys(salt, iterations);
-    const withoutProof = `c=biws,r=${nonce}`;
+    const { header, data } = this.#channel;
+    const channel = Buffer.concat([Buffer.from(header), data]).toString('base64');
+    const withoutProof = `c=${channel},r=${nonce}`;
     this.#authMessage = `${this.#firstBare()},${serverFirst},${withoutProof}`;
     this.#keys = keys;
     const signature = hmac(sha256(keys.clientKey), this.#authMessage);

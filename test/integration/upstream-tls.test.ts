@@ -1,10 +1,14 @@
+import { readFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { createSecureContext, TLSSocket } from 'node:tls';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { withAdminConnection } from '../../src/admin-connection.js';
 import { loadConfig } from '../../src/config/load.js';
 import { configuredServers } from '../../src/upstream/configured.js';
 import { dial } from '../../src/upstream/dial.js';
+import { login } from '../../src/upstream/login.js';
+import { startupPacket } from '../../src/wire/startup.js';
 import {
   type Authority,
   type Certificate,
@@ -94,6 +98,48 @@ describe.skipIf(missing !== undefined)('a server with TLS', () => {
       parameters.replace('AUTHORITY', authority.certFile).replace('STRANGER', stranger.certFile),
     );
     await expect(connection(url)).rejects.toThrow(reason);
+  });
+
+  it.each([
+    ['', 'SCRAM-SHA-256-PLUS'],
+    ['channel_binding=require', 'SCRAM-SHA-256-PLUS'],
+    ['channel_binding=disable', 'SCRAM-SHA-256'],
+  ])('a login over it is bound to the channel: sslmode=require %s', async (parameter, mechanism) => {
+    const url = at('127.0.0.1', `sslmode=require&${parameter}`);
+    const { upstream } = loadConfig({ flags: { upstream: url } });
+    const { socket } = await dial(configuredServers(upstream).clients, 5_000);
+    const sent: string[] = [];
+    const write = socket.write.bind(socket);
+    socket.write = ((bytes: Buffer) => {
+      sent.push(bytes.toString('latin1'));
+      return write(bytes);
+    }) as typeof socket.write;
+    await login({
+      socket,
+      startup: startupPacket({ user: 'postgres', database: 'postgres' }),
+      user: 'postgres',
+      answer: async () => ({ password: server.password }),
+    });
+    expect(sent.some((text) => text.includes(`${mechanism}\0`))).toBe(true);
+    socket.destroy();
+    expect(await connection(url)).toMatchObject({ ssl: true });
+  });
+
+  it('somebody in between with a certificate of his own gets no login that is bound to the channel', async () => {
+    const between = await decrypting(stranger.issue('between', ['DNS:localhost']), server.port);
+    const url = (parameters: string) =>
+      at('127.0.0.1', parameters).replace(`:${server.port}/`, `:${between.port}/`);
+    try {
+      expect(await connection(url('sslmode=require&channel_binding=disable'))).toMatchObject({ ssl: false });
+      await expect(connection(url('sslmode=require&channel_binding=require'))).rejects.toThrow(
+        /channel binding required, but the server does not offer it/,
+      );
+      await expect(
+        connection(`${url('sslmode=verify-ca')}&sslrootcert=${authority.certFile}`),
+      ).rejects.toThrow(/not issued by an authority/);
+    } finally {
+      await between.close();
+    }
   });
 
   it('takes a client certificate, and only one of its authority', async () => {
@@ -279,6 +325,31 @@ describe('somebody in between', () => {
     expect(performance.now() - began).toBeLessThan(5_000);
   });
 });
+
+/** Ends the TLS of whoever connects and passes the rest on, unencrypted. */
+async function decrypting({ certFile, keyFile }: Certificate, port: number) {
+  const secureContext = createSecureContext({ cert: readFileSync(certFile), key: readFileSync(keyFile) });
+  const sockets = new Set<Socket>();
+  const part = createServer((raw) => {
+    sockets.add(raw.on('error', () => {}));
+    raw.once('data', () => {
+      raw.write('S');
+      const from = new TLSSocket(raw, { isServer: true, secureContext });
+      const to = connect({ port, host: '127.0.0.1' });
+      sockets.add(to.on('error', () => {}));
+      from.on('error', () => {});
+      from.pipe(to).pipe(from);
+    });
+  });
+  await new Promise<void>((resolve) => part.listen(0, '127.0.0.1', resolve));
+  return {
+    port: (part.address() as { port: number }).port,
+    close: async () => {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => part.close(resolve));
+    },
+  };
+}
 
 /** A forwarder that notes what kind of packet each connection opens with. */
 async function recordOpenings(port: number) {

@@ -73,7 +73,13 @@ describe('parameters', () => {
   });
 
   it.each([
-    ['channel_binding=require', 'parameter "channel_binding" is not known; parameters are host, port,'],
+    ['requirepeer=x', 'parameter "requirepeer" is not known; parameters are host, port,'],
+    ['channel_binding=on', 'channel_binding must be one of disable, prefer, require'],
+    ['channel_binding=require', 'channel_binding=require needs sslmode=require, verify-ca or verify-full'],
+    [
+      'sslmode=require&channel_binding=require&password=',
+      'channel_binding=require needs the password of the admin role',
+    ],
     ['sslmode=on', 'sslmode must be one of disable, allow, prefer, require, verify-ca, verify-full'],
     ['target_session_attrs=master', 'target_session_attrs must be one of any, read-write'],
     ['sslnegotiation=fast', 'sslnegotiation must be one of postgres, direct'],
