@@ -44,16 +44,17 @@ afterAll(async () => {
 
 /** 200 tables that refer to each other, and code that uses the operators in each place where code can be. */
 async function fill(app: pg.Client): Promise<void> {
-  await app.query('CREATE SCHEMA shop');
+  const tables = ['CREATE SCHEMA shop;'];
   for (let n = 1; n <= 200; n++) {
     const before = n === 1 ? '' : `, before int REFERENCES shop.t${n - 1} (id)`;
-    await app.query(`
+    tables.push(`
       CREATE TABLE shop.t${n} (id int PRIMARY KEY, name text DEFAULT 'a ~> b' CHECK (name <> ''), at timestamptz${before});
       CREATE INDEX ON shop.t${n} (name);
       COMMENT ON TABLE shop.t${n} IS 'number ${n} ~> next';
       INSERT INTO shop.t${n} (id, name) SELECT g, 'row ' || g FROM generate_series(1, 5) AS g;
     `);
   }
+  await app.query(tables.join(''));
   for (let n = 1; n <= 10; n++) {
     await app.query(`
       CREATE FUNCTION shop.sql_${n}() RETURNS text LANGUAGE sql AS $$

@@ -116,6 +116,9 @@ withReplication('pg_receivewal: a slot, and the WAL up to a position', async () 
   const directory = await mkdtemp(join(home, 'wal-'));
   const url = through();
   await succeed(the('pg_receivewal'), ['--create-slot', '-S', 'received'], { url });
+  // At the very beginning of a segment there is nothing to send.
+  const write = "INSERT INTO more SELECT -1, repeat('x', 100)";
+  await asSuperuser(db.name, (client) => client.query(write));
   const receiving = start(the('pg_receivewal'), ['-D', directory, '-S', 'received', '--synchronous'], {
     url,
   });
@@ -124,7 +127,7 @@ withReplication('pg_receivewal: a slot, and the WAL up to a position', async () 
     what: 'the first WAL to arrive',
   });
   const end = await asSuperuser(db.name, async (client) => {
-    await client.query("INSERT INTO more SELECT -1, repeat('x', 100)");
+    await client.query(write);
     const { rows } = await client.query('SELECT pg_walfile_name(pg_switch_wal()) AS file');
     return rows[0].file as string;
   });
