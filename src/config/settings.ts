@@ -269,7 +269,7 @@ export const settings = {
   drain_timeout: setting(
     duration(0, hour),
     '10s',
-    'How long running transactions and steps may take when the proxy is told to stop by SIGTERM.',
+    'How long running transactions and steps may take when the proxy is told to stop by SIGTERM; SIGINT gives one second.',
   ),
   lease_duration: setting(
     duration(1 * second, hour),

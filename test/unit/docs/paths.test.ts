@@ -10,6 +10,7 @@ const pages = [
   'CHANGELOG.md',
   'docs/architecture.md',
   'docs/credentials.md',
+  'docs/operations.md',
   'docs/promises.md',
 ];
 
