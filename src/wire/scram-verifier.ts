@@ -2,7 +2,7 @@ import { base64, type ScramDemand } from './scram.js';
 
 /**
  * What a server keeps of a password (RFC 5803, and `rolpassword` in pg_authid). Whoever has it can check a proof and
- * play the server, but not log in: for that the client's proof, or the password, is missing.
+ * play the server, but not log in: for that a proof of the client's, or the password, is missing.
  */
 export interface ScramVerifier extends ScramDemand {
   readonly storedKey: Buffer;
