@@ -20,6 +20,7 @@ import {
   type TestDatabase,
   type TestRole,
   urlFor,
+  withClient,
 } from '../support/postgres.js';
 import { run } from '../support/program.js';
 import { spawnProxy, startProxy } from '../support/proxy.js';
@@ -389,6 +390,16 @@ describe('the query', () => {
       await expect(connectAs({ name: "x' OR true --", password: 'x' }, to)).rejects.toMatchObject({
         code: '28P01',
         message: `password authentication failed for user "x' OR true --"`,
+      });
+      // The executor's step is a login with the key that the client's proof has brought.
+      await withClient(db.adminUrl, (client) => client.query(`SELECT df.grant_usage('${known.name}')`));
+      await withClient(proxy.url(known), async (client) => {
+        const { rows } = await client.query("SELECT df.start('SELECT session_user AS who') AS id");
+        const result = await until(async () => {
+          const { rows: found } = await client.query('SELECT df.result($1)::text AS result', [rows[0].id]);
+          return found[0].result;
+        });
+        expect(result).toContain(known.name);
       });
       // An expired password has no verifier.
       await asSuperuser(db.name, (client) =>
