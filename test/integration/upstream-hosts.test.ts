@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/load.js';
 import { configuredServers } from '../../src/upstream/configured.js';
 import { dial } from '../../src/upstream/dial.js';
+import { startForwarder } from '../chaos/forwarder.js';
 import { OwnServer } from '../support/own-server.js';
 import { program, run } from '../support/program.js';
 import { startProxyAt } from '../support/proxy.js';
@@ -268,6 +269,35 @@ describe('when the standby takes over', () => {
       expect(await serverPort(later)).toBe(second.port);
       await later.end();
     } finally {
+      await proxy.stop();
+    }
+  });
+});
+
+describe('a primary that answers no more, without closing anything', () => {
+  it('is left for the standby that was promoted, with all that the proxy had open there', async () => {
+    // The test before has swapped the two.
+    const line = await startForwarder({ host: '127.0.0.1', port: second.port });
+    const upstream = url([first], 'target_session_attrs=primary').replace('@', `@127.0.0.1:${line.port},`);
+    const proxy = await startProxyAt(upstream, { ...SETTINGS, upstream_connect_timeout: '1s' });
+    try {
+      const before = await connect(proxy.port);
+      expect(await serverPort(before)).toBe(second.port);
+      const { rows } = await before.query(
+        "SELECT df.start(df.sleep(1) ~> 'SELECT inet_server_port() AS port' |=> 'last') AS id",
+      );
+      await replayed(first, second);
+      line.rule = () => 'hold';
+      await first.query('SELECT pg_promote()');
+      const after = await until(() => connect(proxy.port), { timeoutMs: 30_000, what: 'a session' });
+      expect(await serverPort(after)).toBe(first.port);
+      await completed(after, rows[0].id);
+      expect(proxy.logLines.some((text) => text.includes('server is no longer the one to work with'))).toBe(
+        true,
+      );
+      await after.end();
+    } finally {
+      await line.close();
       await proxy.stop();
     }
   });
