@@ -42,7 +42,8 @@ export function createCredentials(
     sources.push(new EnvironmentPasswords(config.environment.passwords, others, warn));
   }
   if (keys.length === 0) {
-    log.warn(
+    // who has given passwords in another way has thought of it
+    log[sources.length === 0 ? 'warn' : 'info'](
       'no credential_key_file: credentials of roles are kept in memory only; after a restart the work of a role waits ' +
         'until it has logged in through the proxy once',
     );

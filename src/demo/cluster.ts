@@ -22,6 +22,8 @@ export interface DemoCluster {
   readonly passwords: Passwords;
   /** Where data and passwords are kept. */
   readonly directory: string;
+  /** For the executor, so that a second start goes on with the work of the first by itself. */
+  readonly credentialsFile: string;
 }
 
 /**
@@ -44,6 +46,8 @@ export async function startCluster(wanted: string | undefined): Promise<DemoClus
   await mkdir(directory, { recursive: true, mode: user === undefined ? 0o700 : 0o711 });
   const dataDir = join(directory, 'data');
   const passwords = await readPasswords(directory, dataDir);
+  const credentialsFile = join(directory, 'credentials');
+  await writeFile(credentialsFile, `*:*:${database}:${appRole}:${passwords.app}\n`, { mode: 0o600 });
   const server = await startEmbedded({ dataDir, password: passwords.superuser });
   try {
     await prepare(server, passwords);
@@ -51,7 +55,7 @@ export async function startCluster(wanted: string | undefined): Promise<DemoClus
     await server.stop();
     throw error;
   }
-  return { server, passwords, directory };
+  return { server, passwords, directory, credentialsFile };
 }
 
 async function readPasswords(directory: string, dataDir: string): Promise<Passwords> {

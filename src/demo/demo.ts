@@ -2,6 +2,7 @@ import { createServer } from 'node:net';
 import pg from 'pg';
 import { loadConfig } from '../config/load.js';
 import { createLog } from '../observe/log.js';
+import { ListenError } from '../proxy/listener.js';
 import { adminRole, appRole, type DemoCluster, database, startCluster } from './cluster.js';
 import { loadPlayground, runSample, type Sample } from './sample.js';
 
@@ -60,7 +61,7 @@ async function play(options: DemoOptions, undo: (() => Promise<unknown>)[]): Pro
 
   const config = loadConfig({
     env: process.env,
-    sets: ['log_level=warn', ...options.sets],
+    sets: ['log_level=warn', `credentials_file=${cluster.credentialsFile}`, ...options.sets],
     flags: {
       listen: `${host}:${options.port}`,
       upstream: `postgresql://${adminRole}:${cluster.passwords.admin}@${server.host}:${server.port}/${database}`,
@@ -140,7 +141,10 @@ async function assertFree(port: number): Promise<void> {
   if (port === 0) return;
   const probe = createServer();
   await new Promise<void>((resolve, reject) => {
-    probe.once('error', reject);
+    probe.once('error', ({ code }: NodeJS.ErrnoException) => {
+      const reason = code === 'EADDRINUSE' ? 'the port is taken by another program' : (code ?? 'unknown');
+      reject(new ListenError({ host, port }, reason, code));
+    });
     probe.listen(port, host, resolve);
   });
   await new Promise((resolve) => probe.close(resolve));
