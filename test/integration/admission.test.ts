@@ -9,6 +9,7 @@ import { FieldCode, fieldText, readFields } from '../../src/wire/fields.js';
 import { message } from '../../src/wire/message.js';
 import { cancelPacket, startupPacket } from '../../src/wire/startup.js';
 import { createTestDatabase, type TestDatabase, type TestRole, urlFor } from '../support/postgres.js';
+import { program } from '../support/program.js';
 import { ipv4Header, ipv6Header, proxyHeader } from '../support/proxy-header.js';
 import { open, RawClient, readToEnd } from '../support/raw-client.js';
 import { until } from '../support/wait.js';
@@ -280,6 +281,50 @@ describe('listeners', () => {
       startWireProxy(urlFor(db.name), { listen: [{ host: `/tmp/${'x'.repeat(120)}`, port: 1 }] }),
     ).rejects.toThrow(/longer than \d+ bytes/);
   });
+});
+
+test('with several workers: a Unix socket is local, and refused logins count together', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'listen-'));
+  const proxy = program([
+    ...['serve', '--listen', `127.0.0.1:0,${directory}`, '--upstream', db.adminUrl],
+    ...['workers=2', 'proxy_protocol_from=127.0.0.0/8', 'max_failed_logins=4'].flatMap((set) => [
+      '--set',
+      set,
+    ]),
+  ]);
+  closers.push(async () => {
+    proxy.child.kill('SIGTERM');
+    expect(await proxy.ended).toBe(0);
+    await rm(directory, { recursive: true, force: true });
+  });
+  await proxy.line(/listening on \/\S+:6432\n/);
+  const [, port] = await proxy.line(/^pg-durable-proxy listening on 127\.0\.0\.1:(\d+), upstream \S+\n/);
+  const { name: user, password } = role;
+  const local = Array.from(
+    { length: 4 },
+    () => new pg.Client({ host: directory, port: 6432, user, password, database: db.name }),
+  );
+  await Promise.all(local.map((each) => each.connect()));
+  await Promise.all(local.map((each) => each.end()));
+
+  const at = { host: '127.0.0.1', port: Number(port) };
+  const attempt = async () => {
+    const socket = await open(at.host, at.port);
+    socket.write(
+      Buffer.concat([ipv4Header('203.0.113.9'), startupPacket({ user: role.name, database: db.name })]),
+    );
+    const answer = report(await readToEnd(socket));
+    socket.destroy();
+    return answer.message ?? '';
+  };
+  // Two at the same time are with two workers. Each hears of the other's a moment later.
+  await until(
+    async () => {
+      const answers = await Promise.all([attempt(), attempt()]);
+      return answers.every((answer) => answer === 'too many failed logins from this address');
+    },
+    { everyMs: 50 },
+  );
 });
 
 /** Leaves a socket file behind, as a process that was killed does. */

@@ -47,6 +47,13 @@ describe('a wrong call', () => {
       /integer from 1 to 1000/,
     ],
     [['serve', '--upstream', 'postgresql://a@h/d', '--listen', 'x'], /"listen" in --listen/],
+    [
+      [
+        ...['serve', '--upstream', 'postgresql://a@h/d', '--set', 'client_tls_cert_file=/nowhere'],
+        ...['--set', 'client_tls_key_file=/nowhere'],
+      ],
+      /"client_tls_cert_file": cannot read \/nowhere: ENOENT/,
+    ],
     [['doctor', '--config', '/nowhere.yaml'], /cannot read configuration file \/nowhere\.yaml/],
     [['demo', '--port', 'x'], /--port/],
   ])('%j is one line on stderr and status 2', async (args, message) => {

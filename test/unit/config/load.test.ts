@@ -111,10 +111,48 @@ describe('values', () => {
     ['listen=localhost:1,', 'HOST:PORT'],
     ['listen=/run/pg:0', 'HOST:PORT'],
     ['unix_socket_permissions=0888', 'octal'],
+    ['proxy_protocol_from=10.0.0.0/33', 'CIDR'],
+    ['proxy_protocol_from=balancer', 'CIDR'],
   ])('%s is refused in one line that names key, source and what is allowed', (set, allowed) => {
     const message = failure({ sets: [set] });
     expect(message).toContain(`"${set.slice(0, set.indexOf('='))}" in --set`);
     expect(message).toContain(allowed);
+  });
+
+  it('that are lists may be YAML lists', () => {
+    const path = file(
+      'listen: ["127.0.0.1:1", "[::1]:2", "/run/pg"]\nproxy_protocol_from: [10.0.0.0/8, "fd00::/8", 192.0.2.1]\n' +
+        'unix_socket_permissions: 0770\n',
+    );
+    expect(load({ file: path })).toMatchObject({
+      listen: [
+        { host: '127.0.0.1', port: 1 },
+        { host: '::1', port: 2 },
+        { host: '/run/pg', port: 6432 },
+      ],
+      proxyProtocolFrom: [
+        { address: '10.0.0.0', prefix: 8, family: 'ipv4' },
+        { address: 'fd00::', prefix: 8, family: 'ipv6' },
+        { address: '192.0.2.1', prefix: 32, family: 'ipv4' },
+      ],
+      unixSocketMode: 0o770,
+    });
+  });
+
+  it.each([
+    ['client_tls=allow', 'client_tls_cert_file'],
+    ['client_tls_cert_file=/x', 'client_tls_key_file'],
+  ])('of TLS for clients belong together: %s without %s', (set, missing) => {
+    expect(failure({ sets: [set] })).toContain(`"${missing}" is missing`);
+  });
+
+  it('of TLS for clients: on where there is a certificate, unless it is said otherwise', () => {
+    const pair = ['client_tls_cert_file=/x', 'client_tls_key_file=/y'];
+    expect(load({}).clientTls).toBeUndefined();
+    expect(load({ sets: pair }).clientTls).toMatchObject({ mode: 'allow', clientCertificate: 'none' });
+    expect(load({ sets: [...pair, 'client_tls=off'] }).clientTls).toBeUndefined();
+    expect(failure({ sets: [...pair, 'client_tls_client_cert=require'] })).toContain('client_tls_ca_file');
+    expect(failure({ sets: [...pair, 'client_tls_ca_file=/z'] })).toContain('client_tls_client_cert is none');
   });
 
   it('of an earlier source are checked although a later one wins', () => {
