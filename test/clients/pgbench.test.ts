@@ -46,10 +46,10 @@ async function value(sql: string): Promise<number> {
 }
 
 /** Transactions that pgbench says it has done. All clients must have come to the end, and none with an error. */
-async function bench(...args: string[]): Promise<number> {
+async function bench(args: string[], through = proxy): Promise<number> {
   const all = ['-n', '-c', String(clients), '-j', '2', ...args];
   const { status, stdout, stderr } = await run(the('pgbench'), all, {
-    url: proxy.url(role),
+    url: through.url(role),
     timeoutMs: (seconds + 60) * 1000,
   });
   expect({ status, errors: stderr.replace(/^pgbench \(.*\)\n/, '') }).toEqual({ status: 0, errors: '' });
@@ -71,7 +71,7 @@ for (const mode of ['simple', 'extended', 'prepared']) {
     `pgbench -M ${mode} -c ${clients} -j 2 for ${seconds} s: no error, no session and no transaction lost`,
     async () => {
       const before = await value('SELECT count(*) FROM pgbench_history');
-      const done = await bench('-M', mode, '-T', String(seconds));
+      const done = await bench(['-M', mode, '-T', String(seconds)]);
       console.log(`pgbench -M ${mode}: ${done} transactions in ${seconds} s`);
       expect(done).toBeGreaterThan(clients);
       expect((await value('SELECT count(*) FROM pgbench_history')) - before).toBe(done);
@@ -98,7 +98,7 @@ withPgbench('df.start with operators and bound operands, in each mode', async ()
   );
   let started = 0;
   for (const mode of ['simple', 'extended', 'prepared'])
-    started += await bench('-M', mode, '-t', '1', '-f', script);
+    started += await bench(['-M', mode, '-t', '1', '-f', script]);
   expect(started).toBe(3 * clients);
   await until(
     async () => (await value("SELECT count(*) FROM df.instances WHERE status = 'completed'")) === started,
@@ -112,6 +112,26 @@ withPgbench('df.start with operators and bound operands, in each mode', async ()
 withPgbench('a connection for each transaction', async () => {
   const script = join(home, 'one.sql');
   await writeFile(script, 'SELECT 1;\n');
-  expect(await bench('-C', '-t', '5', '-f', script)).toBe(5 * clients);
+  expect(await bench(['-C', '-t', '5', '-f', script])).toBe(5 * clients);
   await noSessions();
+});
+
+withPgbench('workers = 2: as with one process', async () => {
+  const shared = await spawnProxy({ database: db, settings: { workers: '2' } });
+  try {
+    const script = join(home, 'many.sql');
+    await writeFile(script, "BEGIN; SELECT df.start('SELECT 1' ~> 'SELECT 2', 'workers'); COMMIT;\n");
+    expect(await bench(['-M', 'prepared', '-t', '1', '-f', script], shared)).toBe(clients);
+    expect(await bench(['-C', '-t', '3', '-S'], shared)).toBe(3 * clients);
+    await until(
+      async () =>
+        (await value(
+          "SELECT count(*) FROM df.instances WHERE label = 'workers' AND status = 'completed'",
+        )) === clients,
+      { timeoutMs: 40_000, what: `${clients} instances to complete` },
+    );
+    await noSessions();
+  } finally {
+    await shared.stop();
+  }
 });
