@@ -1,9 +1,13 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createConnection } from 'node:net';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createConnection, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase, type TestRole } from '../support/postgres.js';
+import { program } from '../support/program.js';
 import { type SpawnedProxy, spawnProxy } from '../support/proxy.js';
 import { until } from '../support/wait.js';
 
@@ -216,6 +220,33 @@ describe.skipIf(!linux)('a proxy of two workers', () => {
       }
     };
     expect(workers.every(gone)).toBe(true);
+  });
+
+  it('clients of a Unix socket are handed to workers, too, and half-closing stays possible', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'workers-'));
+    const running = program([
+      ...['serve', '--listen', `${directory}:5432`, '--upstream', database.adminUrl, '--set', 'workers=2'],
+    ]);
+    await running.line(/listening on/);
+    const client = new pg.Client({
+      host: directory,
+      port: 5432,
+      user: role.name,
+      password: role.password,
+      database: database.name,
+    });
+    client.on('error', () => {});
+    await client.connect();
+    expect(await works(client)).toBe(true);
+    // Everything at once and then the end of the client's side: the answer still comes.
+    const answer = new Promise<string>((resolve) => {
+      client.query("SELECT 'late' AS answer").then((result) => resolve(result.rows[0].answer), resolve);
+    });
+    (client as unknown as { connection: { stream: Socket } }).connection.stream.end();
+    expect(await answer).toBe('late');
+    running.child.kill('SIGTERM');
+    expect(await running.ended).toBe(0);
+    await rm(directory, { recursive: true });
   });
 
   it('workers end when the first process is killed', async () => {
