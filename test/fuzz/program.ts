@@ -42,20 +42,28 @@ export async function fuzzedProgram(): Promise<FuzzedProgram> {
     });
   }
   let first: Holdings | undefined;
-  const backends = () =>
-    withClient(database.superUrl, async (client) => {
-      const { rows } = await client.query('SELECT pid FROM pg_stat_activity WHERE usename = $1', [role.name]);
-      return rows.length;
+  const noBackends = async () => {
+    const left = () =>
+      withClient(database.superUrl, async (client) => {
+        const { rows } = await client.query(
+          // Starts among the inputs are carried out by the executor, in sessions that it keeps.
+          `SELECT pid, state, wait_event, xact_start, query FROM pg_stat_activity
+           WHERE usename = $1 AND application_name NOT LIKE 'pg\\_durable:worker%'`,
+          [role.name],
+        );
+        return rows;
+      });
+    const what = 'the server processes to end';
+    await until(async () => (await left()).length === 0, { timeoutMs: 30_000, what }).catch(async (error) => {
+      throw new Error(`${error.message}: ${JSON.stringify(await left())}`);
     });
+  };
   return {
     suffer: async (seed, inputs, deadline) => {
       if (first === undefined) {
         // Once warm: code compiled, buffers of their usual size.
         await batch(target, seed + 0x5eed, 300, deadline);
-        await until(async () => (await backends()) === 0, {
-          timeoutMs: 30_000,
-          what: 'the server processes to end',
-        });
+        await noBackends();
         first = holdings(proxy.pid);
       }
       const tally = await batch(target, seed, inputs, deadline);
@@ -63,10 +71,7 @@ export async function fuzzedProgram(): Promise<FuzzedProgram> {
         throw new Error(`the program has ended: ${output}`);
       }
       await ordinarySession(target);
-      await until(async () => (await backends()) === 0, {
-        timeoutMs: 30_000,
-        what: 'the server processes to end',
-      });
+      await noBackends();
       const limit = first.descriptors + SPARE_DESCRIPTORS;
       const held = await until(
         () => {
