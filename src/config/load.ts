@@ -101,13 +101,13 @@ function check(name: SettingName, value: unknown, source: string): unknown {
   const { kind }: Setting<unknown> = settings[name];
   const parsed = kind.schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  // The one setting that can hold a password is never quoted.
+  // What can hold a password is never quoted.
   if (name === 'upstream') {
     throw new ConfigError(
       `bad value for setting "upstream" in ${source}: ${parsed.error.issues[0]!.message}; allowed is ${kind.allowed}`,
     );
   }
-  const shown = quote(value);
+  const shown = name.endsWith('_command') ? 'the value' : quote(value);
   throw new ConfigError(
     `bad value for setting "${name}" in ${source}: ${shown} is not allowed; allowed is ${kind.allowed}`,
   );

@@ -262,3 +262,33 @@ it('a setting of the extension that has no effect here is accepted with a note',
   ]);
   expect(load({}).notes).toEqual([]);
 });
+
+describe('secrets in the environment', () => {
+  const env = {
+    PG_DURABLE_CREDENTIAL_KEY: 'the-key',
+    PG_DURABLE_PASSWORD_APP_USER: 'the-password',
+    PG_DURABLE_PASSWORD_EMPTY: '',
+  };
+  const config = loadConfig({ env, flags: { upstream: 'postgresql://a@h/d' } });
+
+  it('are taken by name, and are no settings', () => {
+    expect(config.environment.credentialKey).toBe('the-key');
+    expect([...config.environment.passwords]).toEqual([['PG_DURABLE_PASSWORD_APP_USER', 'the-password']]);
+    expect(() => loadConfig({ sets: ['credential_key=x'] })).toThrow('unknown setting "credential_key"');
+  });
+
+  it('show in no output of the configuration', () => {
+    expect(JSON.stringify(config) + inspect(config, { depth: 9 }) + inspect({ ...config })).not.toMatch(
+      /the-key|the-password/,
+    );
+    expect(structuredClone({ ...config, upstream: undefined, clientTls: undefined })).not.toHaveProperty(
+      'environment',
+    );
+  });
+
+  it('nor does a bad command, which may hold one', () => {
+    expect(() => loadConfig({ sets: ['credential_command=curl "token=the-secret'] })).toThrow(
+      /^bad value for setting "credential_command" in --set: the value is not allowed; allowed is a program/,
+    );
+  });
+});
