@@ -150,8 +150,9 @@ export class Walk {
 
   /** Waits for a timer that the journal knows. Parks the instance when nothing else can happen before it. */
   async wait(strand: Strand, milliseconds: number): Promise<void> {
+    const dueAt = performance.now() + Math.max(0, milliseconds);
+    if (this.leaving && this.#active === 1 && this.#timers.size === 0) await this.#park(strand, dueAt);
     if (milliseconds <= 0) return;
-    const dueAt = performance.now() + milliseconds;
     if (this.#active === 1 && milliseconds > HOLD_MS) await this.#park(strand, dueAt);
     await strand.flush();
     strand.releaseSession();

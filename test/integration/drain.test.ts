@@ -264,4 +264,27 @@ describe('the instances of a proxy that is told to stop', () => {
       await other.end();
     });
   });
+
+  test('that never come to an end are given back as well, with SQL in them or without', async () => {
+    const a = serve(...settings, 'drain_timeout=1h');
+    const app = await connectTo(a);
+    const ids: string[] = [];
+    for (const graph of ["df.loop('SELECT 1')", 'df.loop(df.sleep(0))']) {
+      ids.push((await app.query<{ id: string }>(`SELECT df.start(${graph}) AS id`)).rows[0]!.id);
+    }
+    await withClient(db.superUrl, async (root) => {
+      const held = async () =>
+        (
+          await root.query(
+            'SELECT count(*)::int AS n FROM _df.instances WHERE id = ANY ($1) AND owner IS NOT NULL',
+            [ids],
+          )
+        ).rows[0].n;
+      await until(async () => (await held()) === 2, { what: 'both to be held', everyMs: 5 });
+      a.child.kill('SIGTERM');
+      expect(await a.ended).toBe(0);
+      expect(await held()).toBe(0);
+      for (const id of ids) await root.query('SELECT df.cancel($1)', [id]);
+    });
+  });
 });
