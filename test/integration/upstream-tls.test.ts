@@ -233,7 +233,7 @@ describe.skipIf(missing !== undefined)('a server with TLS', () => {
       expect(ended.error()).toMatchObject({ code: '57P01' });
 
       const reset = await login();
-      reset.send(query(large), query('SELECT pg_sleep(60)'));
+      reset.send(query(large), query(large));
       await reset.waitFor('D', 1);
       reset.socket.resetAndDestroy();
       await until(async () => wire.proxy.sessions() === 0 && (await backends()) === 0, {
