@@ -8,14 +8,23 @@ export interface StatementFacts {
   readonly rewritten: { readonly by: Rewritten; readonly original: Buffer } | null;
 }
 
+/** What is kept of a session's prepared statements at most: statements, and bytes of their texts. */
+const MAX_STATEMENTS = 10_000;
+const MAX_BYTES = 64 * 1024 * 1024;
+
 /**
  * The prepared statements and portals of a session of which there are facts, by name; the unnamed ones have the name
  * ''. Ordinary statements leave nothing here. Names are changed when the client's message is sent: the server obeys
  * in the same order.
+ *
+ * The server need not have taken a statement (its Parse failed), and can forget it without a word of the protocol
+ * (DEALLOCATE). So what is kept is bounded: beyond that the oldest are forgotten, which costs the exact position in
+ * an error and a wake-up that comes with the next poll.
  */
 export class StatementMemory {
   readonly #statements = new Map<string, StatementFacts>();
   readonly #portals = new Map<string, StatementFacts>();
+  #bytes = 0;
 
   /** True while Bind, Execute and Close need not be read. */
   get empty(): boolean {
@@ -23,7 +32,20 @@ export class StatementMemory {
   }
 
   parsed(name: string, facts: StatementFacts | undefined): void {
-    put(this.#statements, name, facts);
+    this.#forget(name);
+    if (facts === undefined) return;
+    this.#statements.set(name, facts);
+    this.#bytes += size(facts);
+    if (this.#bytes <= MAX_BYTES && this.#statements.size <= MAX_STATEMENTS) return;
+    for (const oldest of this.#statements.keys()) {
+      if (oldest === name || (this.#bytes <= MAX_BYTES && this.#statements.size <= MAX_STATEMENTS)) break;
+      this.#forget(oldest);
+    }
+  }
+
+  /** Number of statements and bytes of their texts, for tests. */
+  get kept(): { statements: number; bytes: number } {
+    return { statements: this.#statements.size, bytes: this.#bytes };
   }
 
   bound(portal: string, statement: string): StatementFacts | undefined {
@@ -41,13 +63,25 @@ export class StatementMemory {
   }
 
   closed(object: { statement: boolean; name: string }): void {
-    (object.statement ? this.#statements : this.#portals).delete(object.name);
+    if (object.statement) this.#forget(object.name);
+    else this.#portals.delete(object.name);
   }
 
   /** A transaction has ended and nothing is under way: portals end with it. */
   transactionEnded(): void {
     if (this.#portals.size > 0) this.#portals.clear();
   }
+
+  #forget(name: string): void {
+    const facts = this.#statements.get(name);
+    if (facts === undefined) return;
+    this.#bytes -= size(facts);
+    this.#statements.delete(name);
+  }
+}
+
+function size({ rewritten }: StatementFacts): number {
+  return rewritten === null ? 0 : rewritten.original.length + rewritten.by.sql.length;
 }
 
 function put(map: Map<string, StatementFacts>, name: string, facts: StatementFacts | undefined): void {
