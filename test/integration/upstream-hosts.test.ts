@@ -247,6 +247,8 @@ describe('when the standby takes over', () => {
       const before = await connect(proxy.port);
       expect(await serverPort(before)).toBe(first.port);
       await first.query("SELECT df.grant_usage('app')");
+      // A test before has restarted the primary: the standby has to be connected again before the clock runs.
+      await replayed(second, first);
       const { rows } = await before.query(
         "SELECT df.start('SELECT 1' ~> df.sleep(2) ~> 'SELECT inet_server_port() AS port' |=> 'last') AS id",
       );
@@ -283,8 +285,9 @@ describe('a primary that answers no more, without closing anything', () => {
     try {
       const before = await connect(proxy.port);
       expect(await serverPort(before)).toBe(second.port);
+      await replayed(first, second);
       const { rows } = await before.query(
-        "SELECT df.start(df.sleep(1) ~> 'SELECT inet_server_port() AS port' |=> 'last') AS id",
+        "SELECT df.start(df.sleep(2) ~> 'SELECT inet_server_port() AS port' |=> 'last') AS id",
       );
       await replayed(first, second);
       line.rule = () => 'hold';
