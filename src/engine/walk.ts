@@ -248,8 +248,8 @@ export class Walk {
   /** A session for the strand's step; when there is none to be had, the step's failure, or the walk is halted. */
   async acquire(strand: Strand): Promise<Session | Extract<StepResult, { kind: 'refused' }>> {
     const { pool, settings } = this.context;
-    const { role } = this.instance;
-    if (role === null)
+    const { role, roleId } = this.instance;
+    if (role === null || roleId === null)
       return {
         kind: 'refused',
         text: this.#noConnection(`role "${this.instance.graph.role}" does not exist`),
@@ -259,7 +259,7 @@ export class Walk {
     const captures = this.context.captures(role);
     const patience = first ? Math.min(QUANTUM_MS, settings.acquireTimeoutMs) : settings.acquireTimeoutMs;
     try {
-      const session = await pool.acquire(role, database, patience);
+      const session = await pool.acquire({ name: role, id: roleId }, database, patience);
       if (strand.stopped) {
         pool.release(session);
         throw new Stopped();

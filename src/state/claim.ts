@@ -37,6 +37,8 @@ export interface ClaimedInstance {
   readonly label: string | null;
   /** The submitter; null when the role has been dropped. */
   readonly role: string | null;
+  /** Its OID, which no other role gets with its name; null likewise. */
+  readonly roleId: string | null;
   readonly superuser: boolean | null;
   readonly login: boolean | null;
   readonly vars: Readonly<Record<string, string>>;

@@ -38,11 +38,16 @@ export interface OpenOptions {
   readonly connectTimeoutMs: number;
   readonly parameters: Readonly<Record<string, string>>;
   readonly role: string;
+  /** The role's OID. */
+  readonly roleId: string;
   readonly database: string;
 }
 
 /** From the first byte to ReadyForQuery. */
 const LOGIN_TIMEOUT_MS = 30_000;
+
+const SESSION_ROLE =
+  'SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) SESSION_USER';
 
 class MissingCredential extends Error {}
 
@@ -73,7 +78,7 @@ interface Tried {
 }
 
 async function attempt(options: OpenOptions, tried: Tried): Promise<Session> {
-  const { credentials, connectTimeoutMs, role, database } = options;
+  const { credentials, connectTimeoutMs, role, roleId, database } = options;
   let timer: NodeJS.Timeout | undefined;
   try {
     const { socket, address } = await dial(options.address, connectTimeoutMs);
@@ -94,8 +99,9 @@ async function attempt(options: OpenOptions, tried: Tried): Promise<Session> {
         return tried.found.credential;
       };
       const { rest } = await login({ socket, startup, user: role, answer });
-      const session = new Session(socket, role, database, rest, address);
+      const session = new Session(socket, roleId, database, rest, address);
       await session.ready();
+      await verifyRole(session, role);
       return session;
     } catch (error) {
       socket.destroy();
@@ -105,6 +111,13 @@ async function attempt(options: OpenOptions, tried: Tried): Promise<Session> {
     clearTimeout(timer);
     if (tried.found !== undefined) wipe(tried.found.credential);
   }
+}
+
+/** Whoever has the name now is logged in: that may be another role than the one that was meant. @throws OpenFailure */
+async function verifyRole(session: Session, role: string): Promise<void> {
+  const { results } = await session.run([{ sql: SESSION_ROLE, rows: true }]);
+  if (results[0]?.rows[0]?.[0] === session.roleId) return;
+  throw new OpenFailure('unavailable', 'role-changed', `the name "${role}" has passed to another role`);
 }
 
 function asOpenFailure(error: unknown, found: Found | undefined): unknown {

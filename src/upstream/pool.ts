@@ -1,5 +1,5 @@
 /**
- * The executor's sessions, pooled by role and database, never more than a limit together.
+ * The executor's sessions, pooled by role (its OID) and database, never more than a limit together.
  *
  * A slot is a session in use or being opened. A session given back is kept for its role and database until it has been
  * idle for too long, or until its place is needed for another role. Waiting is first come, first served.
@@ -45,9 +45,16 @@ const REFUSED: Delays = { firstMs: 1000, mostMs: 30_000 };
 /** Connections end all the time. */
 const FULL: Delays = { firstMs: 250, mostMs: 8000 };
 
+/** Whose session is wanted. */
+export interface PooledRole {
+  readonly name: string;
+  /** OID; what was a session of this name yesterday may be another role's today. */
+  readonly id: string;
+}
+
 interface Waiter {
   readonly key: string;
-  readonly role: string;
+  readonly role: PooledRole;
   readonly database: string;
   readonly resolve: (session: Session) => void;
   readonly reject: (error: unknown) => void;
@@ -96,14 +103,14 @@ export class SessionPool {
    * @throws AcquireTimeout when no slot became free; LoginRefused when a credential is missing or not taken, or the
    * server lets the role in later only; what `openSession` throws when the login failed otherwise
    */
-  acquire(role: string, database: string, timeoutMs: number): Promise<Session> {
-    const key = keyOf(role, database);
+  acquire(role: PooledRole, database: string, timeoutMs: number): Promise<Session> {
+    const key = keyOf(role.id, database);
     const at = this.#idle.findLastIndex((idle) => idle.key === key);
     if (at >= 0 && this.#waiters.length === 0) {
       this.#used += 1;
       return Promise.resolve(this.#takeIdle(at));
     }
-    const closed = at < 0 ? this.logins.closed(role, database) : undefined;
+    const closed = at < 0 ? this.logins.closed(role.name, database) : undefined;
     if (closed !== undefined) return Promise.reject(new LoginRefused(closed.failure, closed.retryInMs));
     if (this.#used < this.#options.limit && this.#waiters.length === 0) return this.#open(role, database);
     return new Promise((resolve, reject) => {
@@ -122,7 +129,7 @@ export class SessionPool {
    */
   handOver(session: Session): boolean {
     const next = this.#waiters[0];
-    if (session.closed || this.#isLeft(session) || next?.key !== keyOf(session.role, session.database)) {
+    if (session.closed || this.#isLeft(session) || next?.key !== keyOf(session.roleId, session.database)) {
       return false;
     }
     this.#waiters.shift();
@@ -141,7 +148,7 @@ export class SessionPool {
     if (this.#isLeft(session)) session.close();
     this.#used -= 1;
     const next = this.#waiters[0];
-    const key = keyOf(session.role, session.database);
+    const key = keyOf(session.roleId, session.database);
     if (!session.closed && next?.key === key) {
       this.#waiters.shift();
       clearTimeout(next.timer);
@@ -207,7 +214,7 @@ export class SessionPool {
     }
   }
 
-  async #open(role: string, database: string): Promise<Session> {
+  async #open({ name: role, id: roleId }: PooledRole, database: string): Promise<Session> {
     const closed = this.logins.closed(role, database);
     if (closed !== undefined) throw new LoginRefused(closed.failure, closed.retryInMs);
     const began = performance.now();
@@ -216,7 +223,7 @@ export class SessionPool {
     this.#used += 1;
     const { address, credentials, connectTimeoutMs, parameters } = this.#options;
     try {
-      const options = { address, credentials, connectTimeoutMs, parameters, role, database };
+      const options = { address, credentials, connectTimeoutMs, parameters, role, roleId, database };
       const session = await openSession(options);
       this.logins.succeeded(role, database);
       return session;
@@ -256,6 +263,6 @@ function isRefusal({ kind }: OpenFailure): boolean {
   return kind === 'credential' || kind === 'barred';
 }
 
-function keyOf(role: string, database: string): string {
-  return `${role}\0${database}`;
+function keyOf(roleId: string, database: string): string {
+  return `${roleId}\0${database}`;
 }

@@ -69,7 +69,8 @@ interface Flight {
 }
 
 export class Session {
-  readonly role: string;
+  /** OID of the role that it is logged in as: a name can pass to another role. */
+  readonly roleId: string;
   readonly database: string;
   /** The host that it is on. */
   readonly address: UpstreamAddress;
@@ -92,9 +93,9 @@ export class Session {
   #onClose: (() => void) | null = null;
 
   /** Takes over a socket on which the login has just succeeded; `rest` is what was read behind it. */
-  constructor(socket: Socket, role: string, database: string, rest: Buffer, address: UpstreamAddress) {
+  constructor(socket: Socket, roleId: string, database: string, rest: Buffer, address: UpstreamAddress) {
     this.#socket = socket;
-    this.role = role;
+    this.roleId = roleId;
     this.database = database;
     this.address = address;
     socket.on('data', (chunk: Buffer) => this.#receive(chunk));

@@ -320,6 +320,30 @@ describe('roles that go', () => {
     await client.end();
   });
 
+  test('a role that has taken over the name of another never gets a session of that one', async () => {
+    const before = await d.user('namesake');
+    const client = await d.connect(before);
+    expect(await d.ended(await d.start(`'SELECT 1'`, client))).toBe('completed'); // leaves a session in the pool
+    await client.end();
+    const named = async () => {
+      const successor = { ...before, password: 'another' };
+      await d.root.query(`CREATE ROLE ${before.name} LOGIN PASSWORD '${successor.password}'`);
+      await d.root.query('SELECT df.grant_usage($1)', [before.name]);
+      const next = await d.connect(successor);
+      const id = await d.start(`'SELECT session_user::regrole::oid::text AS oid'`, next);
+      expect(await d.ended(id)).toBe('completed');
+      expect(JSON.parse((await d.output(id))!).rows).toEqual([
+        { oid: String(await d.value('SELECT oid FROM pg_roles WHERE rolname = $1', [before.name])) },
+      ]);
+      await next.end();
+    };
+    await d.root.query(`ALTER ROLE ${before.name} RENAME TO ${before.name}_old`);
+    await named();
+    await drop(before.name);
+    await named();
+    await drop(`${before.name}_old`);
+  });
+
   test('rights on df taken away: what runs goes on', async () => {
     const role = await d.user('revoked');
     const client = await d.connect(role);
