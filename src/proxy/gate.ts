@@ -36,14 +36,22 @@ export class Gate {
 
   /** Counts a client in, or says why it must go. */
   enter(peer: Peer): Report | undefined {
-    const { maxClientConnections, failedLoginLimit } = this.#limits;
-    if (!peer.local && peer.address !== undefined) {
-      const wait = this.#failed.wait(peer.address, failedLoginLimit);
-      if (wait > 0) return tooManyFailures(wait);
-    }
+    const { maxClientConnections } = this.#limits;
+    const shutOut = this.shutOut(peer);
+    if (shutOut !== undefined) return shutOut;
     if (maxClientConnections > 0 && this.#inside >= maxClientConnections) return TOO_MANY;
     this.#inside++;
     return undefined;
+  }
+
+  /**
+   * Why nobody from its address may log in now. To be asked again when a login is over: others that were under way at
+   * the same time count, too.
+   */
+  shutOut(peer: Peer): Report | undefined {
+    if (peer.local || peer.address === undefined) return undefined;
+    const wait = this.#failed.wait(peer.address, this.#limits.failedLoginLimit);
+    return wait > 0 ? tooManyFailures(wait) : undefined;
   }
 
   /** A client that was counted in has gone. */

@@ -88,6 +88,11 @@ export class Relay {
     });
   }
 
+  /** Whether the server owes an answer: it may be at work. */
+  get busy(): boolean {
+    return !this.#traffic.conversation.idle;
+  }
+
   /** Ends the session as soon as no transaction and no statement is under way. */
   drain(report: Report): void {
     this.#draining = report;

@@ -45,7 +45,7 @@ export class ServerMessages implements FrameReader {
         this.#traffic.conversation.answered(type);
         return 0;
       case Backend.BackendKeyData:
-        if (this.#traffic.onCancelKey !== null && total <= MAX_KEY) return total;
+        if (total <= MAX_KEY) return total;
         this.#traffic.conversation.answered(type);
         return 0;
       default:
@@ -72,7 +72,7 @@ export class ServerMessages implements FrameReader {
       }
       case Backend.BackendKeyData:
         conversation.answered(type);
-        this.#traffic.onCancelKey?.(buf.subarray(start + 5, end));
+        this.#traffic.onCancelKey(buf.subarray(start + 5, end));
         return undefined;
       case Backend.ParameterStatus: {
         const parameter = readParameterStatus(buf, start, end);

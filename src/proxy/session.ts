@@ -1,10 +1,11 @@
 import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { forwardCancel } from '../upstream/cancel.js';
 import { wipe } from '../upstream/credentials/credential.js';
 import { DialError, dial, Servers } from '../upstream/dial.js';
 import { LoginError } from '../upstream/login.js';
 import { errorResponse, type Report } from '../wire/fields.js';
-import { majorVersion } from '../wire/startup.js';
+import { cancelPacket, majorVersion } from '../wire/startup.js';
 import { ClientGone } from './authentication/arrival.js';
 import { authenticate } from './authentication/authenticate.js';
 import { closed, dismiss } from './closing.js';
@@ -24,17 +25,21 @@ const SHUTDOWN: Report = {
   message: 'terminating connection due to administrator command',
 };
 
+/** How long a cancel request of ours may take, milliseconds: a proxy that is to end does not wait for a silent server. */
+const INTERRUPT_MS = 2_000;
+
 /**
  * One client connection, from accept to close.
  *
  * - *opening*: who the client is comes first where a load balancer says so (proxy-protocol.ts), then the client's
  *   start-up packets are read (opening.ts) and the gate is asked (gate.ts). Ends in *cancelling*, *logging in* or *closed*.
  * - *cancelling*: a CancelRequest is with the server; the client's socket stays open until the server has closed its
- *   own, so that a client that waits knows that the signal was sent.
+ *   own, so that a client that waits knows that the signal was sent. It gets nothing else, whatever happens.
  * - *logging in*: a connection to the server is made, the start-up packet sent as it came, and client and server are
  *   authenticated in the way that `client_auth` names (authentication/authenticate.ts). Ends in *relaying*, or in
  *   *closed* with the server's own error.
- * - *relaying*: relay.ts.
+ * - *relaying*: relay.ts. Told to end in the midst of a statement, it has the server stop that, too: a statement
+ *   outside of a transaction block would otherwise run to its end, and commit, for a client that is told the contrary.
  * - *closed*.
  *
  * The first three together may last `loginTimeoutMs`.
@@ -47,8 +52,12 @@ export class Session {
   readonly #gate: Gate;
   #server: Socket | undefined;
   #relay: Relay | undefined;
-  /** A TLS handshake or a PROXY header is under way: a message of ours would not be understood. */
+  /** A TLS handshake, a PROXY header or a cancel request is under way: a message of ours would not be understood. */
   #mute = false;
+  #cancelling = false;
+  /** Has the server stop what it does for this session. */
+  #interrupt: (() => Promise<void>) | undefined;
+  #interrupted: Promise<unknown> | undefined;
 
   constructor(client: Socket, options: ProxyOptions, gate: Gate) {
     this.#gate = gate;
@@ -84,13 +93,14 @@ export class Session {
           this.#mute = false;
         },
       });
+      // Told to go meanwhile.
+      if (this.#client.writableEnded) return;
       switch (opening.kind) {
         case 'startup':
           await this.#enter(opening, () => clearTimeout(deadline));
           break;
         case 'cancel':
-          await forwardCancel(this.#options.upstream, opening.packet, this.#options.connectTimeoutMs);
-          dismiss(this.#client);
+          await this.#cancel(opening.packet);
           break;
         case 'refused':
           this.#refuse(opening.report);
@@ -106,18 +116,24 @@ export class Session {
       clearTimeout(deadline);
       this.#server?.destroy();
       await closed(this.#client);
+      await this.#interrupted;
     }
   }
 
   /** Ends the session as soon as it is idle. */
   drain(): void {
     if (this.#relay !== undefined) this.#relay.drain(SHUTDOWN);
-    else this.terminate();
+    // The request that is with the server may be for a session that others wait for.
+    else if (!this.#cancelling) this.terminate();
   }
 
   /** Ends the session now. */
   terminate(): void {
     if (this.#relay !== undefined) {
+      if (this.#relay.busy) {
+        const sent = this.#interrupt?.().catch(() => {});
+        this.#interrupted ??= Promise.race([sent, delay(INTERRUPT_MS, undefined, { ref: false })]);
+      }
       this.#relay.terminate(SHUTDOWN);
       return;
     }
@@ -155,6 +171,15 @@ export class Session {
     }
   }
 
+  async #cancel(packet: Buffer): Promise<void> {
+    const { upstream, connectTimeoutMs } = this.#options;
+    this.#mute = this.#cancelling = true;
+    const sent = forwardCancel(upstream, packet, connectTimeoutMs);
+    // A client that goes has its request sent all the same, but nobody waits for the end of that.
+    await Promise.race([sent, closed(this.#client).then(() => void sent.catch(() => {}))]);
+    dismiss(this.#client);
+  }
+
   /** Counted in and out by the gate. */
   async #enter(opening: Startup, loggedIn: () => void): Promise<void> {
     const report = this.#gate.enter(this.#peer);
@@ -172,7 +197,7 @@ export class Session {
 
   async #startUp(opening: Startup, loggedIn: () => void): Promise<void> {
     const { upstream, connectTimeoutMs, log } = this.#options;
-    const { socket: server, address } = await dial(upstream, connectTimeoutMs);
+    const { socket: server, exact } = await dial(upstream, connectTimeoutMs);
     this.#server = server;
     if (this.#client.destroyed || this.#client.writableEnded) return;
     if (majorVersion(opening.protocol) !== 3) {
@@ -196,6 +221,13 @@ export class Session {
     });
     loggedIn();
     if (this.#client.destroyed || this.#client.writableEnded) return;
+    const shutOut = this.#gate.shutOut(this.#peer);
+    if (shutOut !== undefined) {
+      // While this login was under way. Whether its password was right is not told, as with those that failed.
+      if (credential !== null) wipe(credential);
+      this.#refuse(shutOut);
+      return;
+    }
     if (credential !== null) {
       if (user !== '') this.#options.credentials.capture(user, credential);
       wipe(credential);
@@ -206,11 +238,11 @@ export class Session {
       this.#options.maxRewriteBytes,
     );
     let forgetKey = () => {};
-    if (upstream instanceof Servers && upstream.keys.needed) {
-      traffic.onCancelKey = (key) => {
-        forgetKey = upstream.keys.remember(key, address);
-      };
-    }
+    traffic.onCancelKey = (key) => {
+      const packet = cancelPacket(key);
+      this.#interrupt = () => forwardCancel(upstream, packet, INTERRUPT_MS, exact);
+      if (upstream instanceof Servers && upstream.keys.needed) forgetKey = upstream.keys.remember(key, exact);
+    };
     const relay = new Relay(this.#client, server, traffic, this.#options.onWorkCommitted);
     this.#relay = relay;
     if (greeting.length > 0) this.#client.write(greeting);
@@ -237,13 +269,15 @@ export class Session {
     const { log } = this.#options;
     if (error instanceof LoginError) {
       log.debug({ client: this.#peer.address, code: error.code }, 'login refused');
+      const shutOut = this.#gate.shutOut(this.#peer);
       if (error.code.startsWith('28') && this.#gate.loginFailed(this.#peer)) {
         log.warn(
           { client: this.#peer.address },
           'too many failed logins: the address is refused for a while',
         );
       }
-      if (error.raw !== undefined) dismiss(this.#client, error.raw);
+      if (shutOut !== undefined) this.#refuse(shutOut);
+      else if (error.raw !== undefined) dismiss(this.#client, error.raw);
       else this.#refuse({ severity: 'FATAL', code: sqlstate(error), message: error.message });
       return;
     }

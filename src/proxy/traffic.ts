@@ -14,8 +14,8 @@ export interface Traffic {
   readonly maxRewriteBytes: number;
   /** The status of the last ReadyForQuery; 0 before the first. */
   status: number;
-  /** Gets the body of the server's BackendKeyData, where somebody has to know it. */
-  onCancelKey: ((key: Buffer) => void) | null;
+  /** Gets the body of the server's BackendKeyData, a part of a buffer that will not be kept. */
+  onCancelKey: (key: Buffer) => void;
 }
 
 export function newTraffic(rewriter: StatementRewriter | null, maxRewriteBytes: number): Traffic {
@@ -26,7 +26,7 @@ export function newTraffic(rewriter: StatementRewriter | null, maxRewriteBytes: 
     rewriter,
     maxRewriteBytes,
     status: 0,
-    onCancelKey: null,
+    onCancelKey: () => {},
   };
 }
 

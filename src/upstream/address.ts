@@ -1,7 +1,16 @@
+import { isIP } from 'node:net';
+
 /** A place where a server listens. A host that begins with `/` is the directory of a Unix socket, whose name the port completes. */
 export interface UpstreamAddress {
   readonly host: string;
   readonly port: number;
+  /** One of the addresses that the name has, where that one is meant and no other. */
+  readonly ip?: string;
+}
+
+/** Whether a name stands for it that can have several addresses, and others tomorrow. */
+export function isNamed(address: UpstreamAddress): boolean {
+  return !isUnixSocket(address) && isIP(address.host) === 0;
 }
 
 export function isUnixSocket(address: UpstreamAddress): boolean {

@@ -1,11 +1,12 @@
 import type { UpstreamAddress } from './address.js';
 
 /**
- * Which host a session is on, by its cancel key. A key passes through the proxy as the server made it, so with one
- * host there is nothing to know; with several a CancelRequest must find the one that made the key.
+ * Which server a session is on, by its cancel key. A key passes through the proxy as the server made it, so with one
+ * address there is nothing to know; with several, or with a name that may have another address by then, a
+ * CancelRequest must find the server that made the key.
  */
 export class CancelKeys {
-  /** False with one host. */
+  /** False with one address. */
   readonly needed: boolean;
   readonly #addresses = new Map<string, UpstreamAddress>();
 

@@ -1,6 +1,6 @@
 import type { UpstreamAddress } from './address.js';
 import { DialError, dial, type Reached, Servers, type Target } from './dial.js';
-import { NotReached, reach } from './reach.js';
+import { eachAddress, NotReached, reach } from './reach.js';
 
 /** A server answers a CancelRequest by closing; one that does not within this time is not waited for. */
 const CLOSE_TIMEOUT_MS = 10_000;
@@ -10,10 +10,11 @@ const CLOSE_TIMEOUT_MS = 10_000;
  * side: only then has the signal been sent (protocol chapter "Canceling Requests in Progress"). The server answers
  * nothing, whatever the key.
  *
- * With several hosts it goes to the one that has the session. A key that is not known here (a session of another
- * proxy, or of another worker) goes to all of them: the one that made it heeds it, the others do nothing.
+ * With several servers it goes to the one that has the session. A key that is not known here (a session of another
+ * proxy, or of another worker) goes to all of them, to each address that the name of one has now: the one that made it
+ * heeds it, the others do nothing.
  * @param packet the whole packet
- * @param at the host that has the session, if the caller knows it
+ * @param at the server that has the session, if the caller knows it
  * @throws DialError when the server cannot be reached; with several, when none can
  */
 export async function forwardCancel(
@@ -27,15 +28,23 @@ export async function forwardCancel(
     return;
   }
   const known = at ?? target.keys.find(packet);
-  const hosts = known === undefined ? target.hosts : [known];
+  const servers = known === undefined ? await everyServer(target, connectTimeoutMs) : [known];
   const attempts = await Promise.allSettled(
-    hosts.map(async (host) => await send(await reach(host, target.transport, connectTimeoutMs), packet)),
+    servers.map(async (server) => send(await reach(server, target.transport, connectTimeoutMs), packet)),
   );
   if (attempts.some(({ status }) => status === 'fulfilled')) return;
   const { reason } = attempts[0] as PromiseRejectedResult;
   throw reason instanceof NotReached
     ? new DialError(`could not send cancel request: ${reason.message}`, reason.code)
     : reason;
+}
+
+/** A name that cannot be resolved stays what it is: connecting to it says why. */
+async function everyServer({ hosts }: Servers, timeoutMs: number): Promise<UpstreamAddress[]> {
+  const addresses = await Promise.all(
+    hosts.map((host) => eachAddress(host, timeoutMs).catch((): UpstreamAddress[] => [host])),
+  );
+  return addresses.flat();
 }
 
 async function send({ socket }: Reached, packet: Buffer): Promise<void> {

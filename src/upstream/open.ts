@@ -81,7 +81,8 @@ async function attempt(options: OpenOptions, tried: Tried): Promise<Session> {
   const { credentials, connectTimeoutMs, role, roleId, database } = options;
   let timer: NodeJS.Timeout | undefined;
   try {
-    const { socket, address } = await dial(options.address, connectTimeoutMs);
+    const reached = await dial(options.address, connectTimeoutMs);
+    const { socket, address } = reached;
     timer = setTimeout(() => socket.destroy(), LOGIN_TIMEOUT_MS);
     try {
       const startup = startupPacket({ user: role, database, ...options.parameters });
@@ -99,7 +100,7 @@ async function attempt(options: OpenOptions, tried: Tried): Promise<Session> {
         return tried.found.credential;
       };
       const { rest } = await login({ socket, startup, user: role, answer });
-      const session = new Session(socket, roleId, database, rest, address);
+      const session = new Session(reached, roleId, database, rest);
       await session.ready();
       await verifyRole(session, role);
       return session;

@@ -172,7 +172,7 @@ export class SessionPool {
     const key = session.flying ? session.cancelKey : null;
     session.close();
     if (key !== null) {
-      forwardCancel(this.#options.address, cancelPacket(key), undefined, session.address).catch(() => {});
+      forwardCancel(this.#options.address, cancelPacket(key), undefined, session.exact).catch(() => {});
     }
     this.release(session);
   }

@@ -7,7 +7,7 @@
 import { lookup } from 'node:dns/promises';
 import { connect, isIP, type Socket } from 'node:net';
 import type { UpstreamTls } from '../config/upstream-tls.js';
-import { isUnixSocket, socketPath, type UpstreamAddress } from './address.js';
+import { isNamed, isUnixSocket, socketPath, type UpstreamAddress } from './address.js';
 import { noteChannelBinding } from './channel-binding.js';
 import { encrypt, TlsRefused } from './encrypt.js';
 
@@ -20,6 +20,8 @@ export interface Reached {
   readonly socket: Socket;
   /** The host it goes to, as configured. */
   readonly address: UpstreamAddress;
+  /** The same with the address that the host's name had: whoever means this server must go there. */
+  readonly exact: UpstreamAddress;
   readonly protection: Protection;
 }
 
@@ -55,15 +57,15 @@ export async function reach(
     const socket = await within(timeoutMs, (adopt) => {
       return connected(adopt(connect({ path: socketPath(address) })));
     });
-    return { socket, address, protection: 'plain' };
+    return { socket, address, exact: address, protection: 'plain' };
   }
-  const targets = await resolve(address.host, timeoutMs);
+  const targets = await resolve(address, timeoutMs);
   const failures: NotReached[] = [];
   for (const target of targets) {
     try {
       const made = await secured(address, target, transport, timeoutMs);
       if (transport.tls !== undefined) noteChannelBinding(made.socket, transport.tls.channelBinding);
-      return { address, ...made };
+      return { address, exact: isNamed(address) ? { ...address, ip: target } : address, ...made };
     } catch (error) {
       if (!(error instanceof NotReached)) throw error;
       failures.push(error);
@@ -162,8 +164,14 @@ async function within(
   }
 }
 
-async function resolve(host: string, timeoutMs: number): Promise<string[]> {
-  if (isIP(host) !== 0) return [host];
+/** The same host once for each address of its name. @throws NotReached */
+export async function eachAddress(address: UpstreamAddress, timeoutMs: number): Promise<UpstreamAddress[]> {
+  if (!isNamed(address)) return [address];
+  return (await resolve(address, timeoutMs)).map((ip) => ({ ...address, ip }));
+}
+
+async function resolve({ host, ip }: UpstreamAddress, timeoutMs: number): Promise<string[]> {
+  if (ip !== undefined || isIP(host) !== 0) return [ip ?? host];
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(

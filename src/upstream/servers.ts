@@ -12,7 +12,7 @@
  */
 import { EventEmitter } from 'node:events';
 import type { TargetSessionAttrs } from '../config/upstream-url.js';
-import { addressText, type UpstreamAddress } from './address.js';
+import { addressText, isNamed, type UpstreamAddress } from './address.js';
 import { CancelKeys } from './cancel-keys.js';
 import type { Transport } from './reach.js';
 
@@ -84,7 +84,7 @@ export class Servers extends EventEmitter<Events> {
   readonly hosts: readonly UpstreamAddress[];
   readonly transport: Transport;
   readonly wanted: TargetSessionAttrs;
-  /** Which host has the session of a cancel key; knows nothing where there is only one host. */
+  /** Which server has the session of a cancel key; knows nothing where there is only one address. */
   readonly keys: CancelKeys;
   readonly #watch: ServersOptions['watch'];
   readonly #failedAt = new Map<UpstreamAddress, number>();
@@ -101,7 +101,7 @@ export class Servers extends EventEmitter<Events> {
     this.hosts = options.hosts;
     this.transport = options.transport;
     this.wanted = options.wanted;
-    this.keys = new CancelKeys(options.hosts.length > 1);
+    this.keys = new CancelKeys(options.hosts.length > 1 || options.hosts.some(isNamed));
     this.#watch = options.watch;
   }
 
@@ -226,12 +226,14 @@ export class Servers extends EventEmitter<Events> {
   }
 
   async #askOne(address: UpstreamAddress, timeoutMs: number): Promise<Candidate> {
+    let watch: Watch | undefined;
     try {
-      const watch = await this.#watch(address, timeoutMs);
+      watch = await this.#watch(address, timeoutMs);
       const state = await watch.ask();
       this.#unasked.delete(address);
       return { address, watch, state };
     } catch (error) {
+      watch?.close();
       const { message } = error as Error;
       if (this.#unasked.get(address) !== message && !this.#closed) {
         this.#unasked.set(address, message);

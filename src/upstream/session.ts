@@ -11,6 +11,7 @@
 import type { Socket } from 'node:net';
 import type { UpstreamAddress } from './address.js';
 import { type Command, type CommandResult, encodeCommand, type Field, SYNC, TERMINATE } from './command.js';
+import type { Reached } from './reach.js';
 
 /** What the server said of an error. */
 export interface ServerError {
@@ -72,8 +73,10 @@ export class Session {
   /** OID of the role that it is logged in as: a name can pass to another role. */
   readonly roleId: string;
   readonly database: string;
-  /** The host that it is on. */
+  /** The host that it is on, as configured. */
   readonly address: UpstreamAddress;
+  /** The very server: where a CancelRequest goes. */
+  readonly exact: UpstreamAddress;
   /** performance.now() */
   readonly openedAt = performance.now();
   /** BackendKeyData as the server sent it, for a CancelRequest; null until it has come. */
@@ -92,12 +95,13 @@ export class Session {
   #ready: { resolve: () => void; reject: (error: Error) => void } | null = null;
   #onClose: (() => void) | null = null;
 
-  /** Takes over a socket on which the login has just succeeded; `rest` is what was read behind it. */
-  constructor(socket: Socket, roleId: string, database: string, rest: Buffer, address: UpstreamAddress) {
+  /** Takes over a connection on which the login has just succeeded; `rest` is what was read behind it. */
+  constructor({ socket, address, exact }: Reached, roleId: string, database: string, rest: Buffer) {
     this.#socket = socket;
     this.roleId = roleId;
     this.database = database;
     this.address = address;
+    this.exact = exact;
     socket.on('data', (chunk: Buffer) => this.#receive(chunk));
     socket.on('error', (error) => this.#end(error.message));
     socket.on('close', () => this.#end('the connection was closed'));

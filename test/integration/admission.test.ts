@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { ListenError } from '../../src/proxy/listener.js';
+import { login } from '../../src/upstream/login.js';
 import { FieldCode, fieldText, readFields } from '../../src/wire/fields.js';
 import { message } from '../../src/wire/message.js';
 import { cancelPacket, startupPacket } from '../../src/wire/startup.js';
@@ -136,6 +137,44 @@ describe('failed logins', () => {
     const warnings = wire.logLines.filter((line) => JSON.parse(line).level >= 40);
     expect(warnings).toHaveLength(1);
     expect(JSON.parse(warnings[0]!)).toMatchObject({ client: '203.0.113.7' });
+  });
+
+  test('cannot be made many by making them at the same time: a guess that is answered late learns nothing', async () => {
+    const wire = await start({
+      clientAuth: { mode: 'relay' },
+      failedLoginLimit: { count: 2, windowMs: 60_000 },
+      proxyProtocolFrom: loopback(),
+    });
+    let asked = 0;
+    let release = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const guess = async (password: string, wait = Promise.resolve()) => {
+      const socket = await open(wire.host, wire.port);
+      socket.write(ipv4Header('203.0.113.7'));
+      const outcome = await login({
+        socket,
+        startup: startupPacket({ user: role.name, database: db.name }),
+        user: role.name,
+        answer: async () => {
+          asked++;
+          await wait;
+          return { password };
+        },
+      }).then(
+        () => ({ code: 'in' }),
+        ({ code, message }) => ({ code, message }),
+      );
+      socket.destroy();
+      return outcome;
+    };
+    const late = [guess(role.password, held), guess('wrong', held)];
+    await until(() => asked === 2, { what: 'both to be asked' });
+    for (let i = 0; i < 2; i++) expect(await guess('wrong')).toMatchObject({ code: '28P01' });
+    release();
+    const shutOut = { code: '28000', message: 'too many failed logins from this address' };
+    expect(await Promise.all(late)).toEqual([shutOut, shutOut]);
   });
 });
 

@@ -110,6 +110,31 @@ describe('a proxy that is to stop', () => {
     await closing;
     expect(own.proxy.sessions()).toBe(0);
   });
+
+  test('after its time cuts off what is left: the server stops a statement that still runs, and rolls it back', async () => {
+    const own = await startWireProxy(urlFor(db.name));
+    const { name: user, password } = role;
+    const client = await RawClient.login({ ...own, user, password, database: db.name });
+    client.forget();
+    await withClient(db.superUrl, async (gate) => {
+      await gate.query('SELECT pg_advisory_lock(81)');
+      // One transaction, which would commit with the end of its last statement.
+      client.send(
+        query("INSERT INTO public.copied VALUES ('cut off'); SELECT pg_advisory_xact_lock_shared(81)"),
+      );
+      const waiting = async () =>
+        (await gate.query("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 81"))
+          .rowCount === 1;
+      await until(waiting, { what: 'the statement' });
+      await own.close(0);
+      await until(() => client.ended, { what: 'the end of the session' });
+      expect(client.error().code).toBe('57P01');
+      await until(async () => !(await waiting()), { what: 'the statement to be stopped' });
+      const { rows } = await gate.query("SELECT FROM public.copied WHERE line = 'cut off'");
+      expect(rows).toEqual([]);
+    });
+    client.socket.destroy();
+  });
 });
 
 function serve(...sets: string[]): Program {

@@ -12,6 +12,8 @@ const MAX_SERVER_MESSAGE = 64 * 1024;
 const PROTOCOL_VIOLATION = '08P01';
 const CONNECTION_FAILURE = '08006';
 
+const NOTHING = Buffer.alloc(0);
+
 /** Said in the log once in the life of the process: each client is told. */
 let warned = false;
 
@@ -53,9 +55,10 @@ export async function admitByRelay(arrival: Arrival): Promise<Admission> {
   }
 }
 
-/** @returns the server's AuthenticationOk, which the client has not got yet */
+/** @returns the server's AuthenticationOk, with what belongs to it, which the client has not got yet */
 async function passRequests(requests: MessageReader, asked: Turns, arrival: Arrival): Promise<Buffer> {
   const { client } = arrival;
+  let verdict: Buffer = NOTHING;
   try {
     for (;;) {
       const { type, raw, body } = await requests.next();
@@ -63,9 +66,14 @@ async function passRequests(requests: MessageReader, asked: Turns, arrival: Arri
         case Backend.Authentication: {
           if (body.length < 4) throw unexpected('an authentication request without a code');
           const code = body.readInt32BE(0);
-          if (code === Authentication.Ok) return raw;
+          if (code === Authentication.Ok) return Buffer.concat([verdict, raw]);
+          if (code === Authentication.SASLFinal) {
+            // It says that the proof was right; with the AuthenticationOk, which follows at once, or not at all.
+            verdict = raw;
+            break;
+          }
           client.write(code === Authentication.SASL ? offer(raw, body, client instanceof TLSSocket) : raw);
-          if (code !== Authentication.SASLFinal) asked.give({ sasl: code === Authentication.SASL });
+          asked.give({ sasl: code === Authentication.SASL });
           break;
         }
         case Backend.ErrorResponse:
