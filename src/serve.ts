@@ -10,7 +10,7 @@ import type { ListenAddress } from './config/kinds.js';
 import { createCredentials, sealingKeys } from './credentials.js';
 import type { EngineSettings } from './engine/context.js';
 import { Executor } from './engine/executor.js';
-import { createClientTls } from './proxy/client-tls.js';
+import { readClientTls } from './proxy/client-tls-files.js';
 import { createSessions } from './sessions.js';
 import { listenForCancellations } from './state/cancellations.js';
 import { migrate } from './state/migrate.js';
@@ -42,8 +42,7 @@ const FAREWELL_MS = 1000;
  */
 export async function serve(config: Config, log: Logger): Promise<Running> {
   const { upstream } = config;
-  // Here first: a mistake in them is one of the configuration, whichever process uses them.
-  if (config.clientTls !== undefined) createClientTls(config.clientTls);
+  let clientTls = config.clientTls && readClientTls(config.clientTls);
   const keys = await sealingKeys(config);
   let graceMs = config.drainTimeoutMs;
   const servers = configuredServers(upstream);
@@ -98,6 +97,7 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
       servers: servers.clients,
       credentials,
       clientAuth,
+      clientTls,
       onWorkCommitted: () => executor.wake(),
       log,
     };
@@ -122,8 +122,18 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
         Object.assign(settings, engineSettings(next));
         // Where the server is needs a restart, and what it takes to get there cannot go to another process.
         const { upstream: _, ...others } = next;
-        proxy.reload(others);
-        await writeSettings(database, sqlSettings(next));
+        try {
+          clientTls = next.clientTls && readClientTls(next.clientTls);
+        } catch (err) {
+          log.error({ err }, 'files for TLS not reloaded: the old ones stay');
+        }
+        proxy.reload(others, clientTls);
+        await writeSettings(database, sqlSettings(next)).catch((err: unknown) => {
+          log.error(
+            { err },
+            'the server has not taken the settings of SQL functions: they go with the next SIGHUP',
+          );
+        });
       },
     };
   } catch (error) {

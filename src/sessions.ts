@@ -4,6 +4,7 @@ import type { Config } from './config/config.js';
 import type { RoleCredentials } from './proxy/authentication/arrival.js';
 import type { ClientAuth } from './proxy/authentication/authenticate.js';
 import { createClientTls } from './proxy/client-tls.js';
+import type { ClientTlsFiles } from './proxy/client-tls-files.js';
 import type { ChangeableOptions } from './proxy/options.js';
 import { createProxy, type SessionHost } from './proxy/proxy.js';
 import { createRewriter } from './rewrite/rewriter.js';
@@ -15,6 +16,8 @@ export interface Surroundings {
   /** What they are connected to. */
   readonly servers: Servers;
   readonly clientAuth: ClientAuth;
+  /** Undefined: clients are not encrypted. */
+  readonly clientTls: ClientTlsFiles | undefined;
   /** A transaction that mentioned df has ended. */
   onWorkCommitted(): void;
   /** A login from this address was refused. */
@@ -22,9 +25,9 @@ export interface Surroundings {
   readonly log: Logger;
 }
 
-/** Takes over what can change without a restart; what cannot (files that cannot be used) is an error in the log. */
 export interface Reloading {
-  reload(config: Omit<Config, 'upstream'>): void;
+  /** Takes over what can change without a restart, for clients that come from now on. */
+  reload(config: Omit<Config, 'upstream'>, clientTls: ClientTlsFiles | undefined): void;
 }
 
 /** Everything that serves clients in one process, as configured. */
@@ -33,7 +36,7 @@ export async function createSessions(config: Config, around: Surroundings): Prom
   const proxy = createProxy({
     listen: config.listen,
     unixSocketMode: config.unixSocketMode,
-    clientTls: config.clientTls && createClientTls(config.clientTls),
+    clientTls: around.clientTls && createClientTls(around.clientTls),
     ...limits(config),
     upstream: around.servers,
     connectTimeoutMs: config.upstreamConnectTimeoutMs,
@@ -48,13 +51,8 @@ export async function createSessions(config: Config, around: Surroundings): Prom
   });
   return {
     ...proxy,
-    reload: (next) => {
-      proxy.change(limits(next));
-      try {
-        proxy.change({ clientTls: next.clientTls && createClientTls(next.clientTls) });
-      } catch (err) {
-        around.log.error({ err }, 'files for TLS not reloaded: the old ones stay');
-      }
+    reload: (next, clientTls) => {
+      proxy.change({ ...limits(next), clientTls: clientTls && createClientTls(clientTls) });
     },
     close: async (graceMs) => {
       await proxy.close(graceMs);

@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.js';
 import type { CarriedUpstream } from '../config/upstream.js';
+import type { ClientTlsFiles } from '../proxy/client-tls-files.js';
 import type { Credential } from '../upstream/credentials.js';
 import type { ScramVerifier } from '../wire/scram-verifier.js';
 
@@ -20,6 +21,7 @@ export type ToWorker =
       readonly kind: 'serve';
       readonly config: Omit<Config, 'upstream'>;
       readonly upstream: CarriedUpstream;
+      readonly clientTls: ClientTlsFiles | undefined;
       readonly mockSecret: Uint8Array | undefined;
     }
   /** A client; its socket comes with the message. */
@@ -29,7 +31,11 @@ export type ToWorker =
       | { readonly failure: string }
     ))
   /** What has changed in it, for clients that come from now on. */
-  | { readonly kind: 'reload'; readonly config: Omit<Config, 'upstream'> }
+  | {
+      readonly kind: 'reload';
+      readonly config: Omit<Config, 'upstream'>;
+      readonly clientTls: ClientTlsFiles | undefined;
+    }
   /** A login from this address was refused by another worker. */
   | { readonly kind: 'login failed'; readonly address: string }
   /** End the sessions within this time, then end. */

@@ -18,9 +18,13 @@ import type { FromWorker, ToWorker, Wanted } from './messages.js';
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => {});
 
+type Message<Kind> = Extract<ToWorker, { kind: Kind }>;
+
 let sessions: (SessionHost & Reloading) | undefined;
 let log: Logger | undefined;
 let graceMs = 0;
+/** The last one; it may come before there is anything to change. */
+let reloaded: Message<'reload'> | undefined;
 
 process.on('uncaughtException', (err) => {
   log?.fatal({ err }, 'unexpected error');
@@ -32,7 +36,7 @@ process.on('disconnect', () => void close(graceMs));
 function receive(message: ToWorker, socket: Socket | undefined): void {
   switch (message.kind) {
     case 'serve':
-      void begin({ ...message.config, upstream: restored(message.upstream) }, message.mockSecret);
+      void begin(message);
       break;
     case 'client':
       tell({ kind: 'taken', id: message.id });
@@ -50,7 +54,8 @@ function receive(message: ToWorker, socket: Socket | undefined): void {
     case 'reload':
       log!.level = message.config.logLevel;
       graceMs = message.config.drainTimeoutMs;
-      sessions?.reload(message.config);
+      reloaded = message;
+      sessions?.reload(message.config, message.clientTls);
       break;
     case 'login failed':
       sessions?.countFailedLogin(message.address);
@@ -60,7 +65,9 @@ function receive(message: ToWorker, socket: Socket | undefined): void {
   }
 }
 
-async function begin(config: Config, mockSecret: Uint8Array | undefined): Promise<void> {
+async function begin(message: Message<'serve'>): Promise<void> {
+  const { mockSecret, clientTls } = message;
+  const config: Config = { ...message.config, upstream: restored(message.upstream) };
   log = createLog(config.logLevel);
   graceMs = config.drainTimeoutMs;
   const credentials = {
@@ -73,10 +80,12 @@ async function begin(config: Config, mockSecret: Uint8Array | undefined): Promis
     servers: servers.clients,
     credentials,
     clientAuth: clientAuth(config, mockSecret),
+    clientTls,
     onWorkCommitted,
     onLoginFailed: (address) => tell({ kind: 'login failed', address }),
     log,
   });
+  if (reloaded !== undefined) sessions.reload(reloaded.config, reloaded.clientTls);
   tell({ kind: 'ready' });
 }
 

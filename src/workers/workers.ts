@@ -51,10 +51,11 @@ export function createWorkers(config: Config, around: Surroundings): Served & Re
   const { upstream, ...rest } = config;
   let current: Omit<Config, 'upstream'> = rest;
   const { log, clientAuth } = around;
+  let { clientTls } = around;
   const mockSecret = clientAuth.mode === 'scram' ? clientAuth.mockSecret : undefined;
   const workers = new Set<Worker>();
-  /** Clients for whom there is no worker at the moment. */
-  const waiting: Socket[] = [];
+  /** Clients for whom there is no worker at the moment, with what ends their wait. */
+  const waiting = new Map<Socket, NodeJS.Timeout>();
   let listeners: Listener[] = [];
   let listening = false;
   let closing = false;
@@ -65,7 +66,11 @@ export function createWorkers(config: Config, around: Surroundings): Served & Re
   const handOut = (client: Socket): void => {
     const worker = leastBusy(workers);
     if (worker === undefined) {
-      waiting.push(client);
+      const giveUp = () => {
+        waiting.delete(client);
+        client.destroy();
+      };
+      waiting.set(client, setTimeout(giveUp, current.loginTimeoutMs));
       return;
     }
     const id = offers++;
@@ -73,6 +78,13 @@ export function createWorkers(config: Config, around: Surroundings): Served & Re
     worker.offered.set(id, client);
     // Kept open here until the worker has it: should it die before, another can have it.
     worker.child.send({ kind: 'client', id } satisfies ToWorker, client, { keepOpen: true }, () => {});
+  };
+
+  const takeWaiting = (): Socket[] => {
+    const clients = [...waiting.keys()];
+    for (const timer of waiting.values()) clearTimeout(timer);
+    waiting.clear();
+    return clients;
   };
 
   const receive = (worker: Worker, message: FromWorker): void => {
@@ -147,10 +159,16 @@ export function createWorkers(config: Config, around: Surroundings): Served & Re
         worker.state = 'serving';
         log.info({ worker: child.pid }, 'worker started');
         isReady();
-        for (const client of waiting.splice(0)) handOut(client);
+        for (const client of takeWaiting()) handOut(client);
       } else receive(worker, message);
     });
-    const begin: ToWorker = { kind: 'serve', config: current, upstream: carried(upstream), mockSecret };
+    const begin: ToWorker = {
+      kind: 'serve',
+      config: current,
+      upstream: carried(upstream),
+      clientTls,
+      mockSecret,
+    };
     child.send(begin, () => {});
     return worker;
   };
@@ -173,7 +191,7 @@ export function createWorkers(config: Config, around: Surroundings): Served & Re
 
   const end = async (): Promise<void> => {
     for (const listener of listeners) listener.close();
-    for (const client of waiting.splice(0)) client.destroy();
+    for (const client of takeWaiting()) client.destroy();
     await Promise.all([...workers].map((worker) => worker.gone));
   };
 
@@ -206,10 +224,11 @@ export function createWorkers(config: Config, around: Surroundings): Served & Re
       closed ??= end();
       return closed;
     },
-    reload(next) {
+    reload(next, files) {
       current = next;
+      clientTls = files;
       for (const { child } of workers) {
-        child.send({ kind: 'reload', config: next } satisfies ToWorker, () => {});
+        child.send({ kind: 'reload', config: next, clientTls } satisfies ToWorker, () => {});
       }
     },
     abort() {

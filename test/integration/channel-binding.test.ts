@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config/load.js';
 import type { ClientAuth } from '../../src/proxy/authentication/authenticate.js';
 import { createClientTls } from '../../src/proxy/client-tls.js';
+import { readClientTls } from '../../src/proxy/client-tls-files.js';
 import { configuredServers } from '../../src/upstream/configured.js';
 import { cstring, int32, message } from '../../src/wire/message.js';
 import { parseScramVerifier } from '../../src/wire/scram-verifier.js';
@@ -75,7 +76,9 @@ describe.skipIf(missing !== undefined)('channel binding', () => {
       clientTls:
         legs.client === undefined
           ? undefined
-          : createClientTls({ mode: 'allow', ...legs.client, caFile: undefined, clientCertificate: 'none' }),
+          : createClientTls(
+              readClientTls({ mode: 'allow', ...legs.client, caFile: undefined, clientCertificate: 'none' }),
+            ),
     });
     proxies.push(proxy);
     return proxy;

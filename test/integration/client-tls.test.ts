@@ -9,6 +9,7 @@ import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ClientTlsConfig } from '../../src/config/config.js';
 import { createClientTls } from '../../src/proxy/client-tls.js';
+import { readClientTls } from '../../src/proxy/client-tls-files.js';
 import { FieldCode, fieldText, readFields } from '../../src/wire/fields.js';
 import { message } from '../../src/wire/message.js';
 import { cancelPacket, startupPacket } from '../../src/wire/startup.js';
@@ -68,7 +69,10 @@ describe.skipIf(missing !== undefined)('TLS for clients', () => {
     change: Partial<ClientTlsConfig> = {},
     options: Parameters<typeof startWireProxy>[1] = {},
   ) {
-    return startWireProxy(urlFor(db.name), { clientTls: createClientTls(config(change)), ...options });
+    return startWireProxy(urlFor(db.name), {
+      clientTls: createClientTls(readClientTls(config(change))),
+      ...options,
+    });
   }
 
   /** A TLS connection; `direct` without asking first. */
@@ -476,7 +480,7 @@ describe.skipIf(missing !== undefined)('TLS for clients', () => {
   describe('files', () => {
     function failure(change: Partial<ClientTlsConfig>): string {
       try {
-        createClientTls(config(change));
+        readClientTls(config(change));
       } catch (error) {
         expect(error).toMatchObject({ name: 'ConfigError' });
         return (error as Error).message;
@@ -507,7 +511,7 @@ describe.skipIf(missing !== undefined)('TLS for clients', () => {
         expect(failure({ keyFile: loose })).toMatch(/"client_tls_key_file".*group or world access/);
       }
       chmodSync(loose, 0o400);
-      expect(() => createClientTls(config({ keyFile: loose }))).not.toThrow();
+      expect(() => readClientTls(config({ keyFile: loose }))).not.toThrow();
     });
   });
 

@@ -1,10 +1,10 @@
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { certificateDirectory, createAuthority, opensslMissing } from '../support/certificates.js';
-import { createTestDatabase, type TestDatabase, type TestRole } from '../support/postgres.js';
+import { createTestDatabase, type TestDatabase, type TestRole, withClient } from '../support/postgres.js';
 import { type Program, program } from '../support/program.js';
 import { until } from '../support/wait.js';
 
@@ -141,7 +141,60 @@ describe('SIGHUP', () => {
     write({ log_level: 'debug' });
     expect(await hangUp()).toContainEqual(expect.objectContaining({ changed: ['log_level'] }));
   });
+
+  test('while the database does not take its part of it: the log says so, all else is in force, the next one mends it', async () => {
+    const { port, write, hangUp } = await serve({});
+    const root = (sql: string) => withClient(db.superUrl, (client) => client.query(sql));
+    const setting = async () =>
+      (await root("SELECT value FROM _df.settings WHERE name = 'list_instances_max_limit'")).rows[0].value;
+    write({ max_client_connections: '1', list_instances_max_limit: '77' });
+    await root('ALTER TABLE _df.settings RENAME TO away');
+    const lines = await hangUp();
+    expect(lines).toContainEqual(
+      expect.objectContaining({ level: 'error', msg: expect.stringMatching(/server has not taken/) }),
+    );
+    expect(lines).toContainEqual(
+      expect.objectContaining({ changed: ['max_client_connections', 'list_instances_max_limit'] }),
+    );
+    const only = connection(port);
+    await only.connect();
+    await expect(connection(port).connect()).rejects.toMatchObject({ code: '53300' });
+    await only.end();
+    await root('ALTER TABLE _df.away RENAME TO settings');
+    expect(await setting()).not.toBe('77');
+    await hangUp();
+    expect(await setting()).toBe('77');
+  });
+
+  test.skipIf(process.platform !== 'linux')('reaches a worker that is just being started', async () => {
+    const { port, write, hangUp, proxy } = await serve({ workers: '2' });
+    const before = childrenOf(proxy.child.pid!);
+    for (const worker of before) process.kill(worker, 'SIGKILL');
+    await until(
+      () => childrenOf(proxy.child.pid!).filter((worker) => !before.includes(worker)).length === 2,
+      { what: 'new workers', everyMs: 1 },
+    );
+    write({ workers: '2', max_client_connections: '2' });
+    await hangUp();
+    // One for each of the workers; the first of them may be ready before the second.
+    const clients: pg.Client[] = [];
+    const refused = async (): Promise<boolean> => {
+      const client = connection(port);
+      const code = await client.connect().catch((error: { code: string }) => error.code);
+      if (code === undefined) clients.push(client);
+      return code === '53300';
+    };
+    await until(refused, { what: 'the limit' });
+    expect(clients.length).toBeLessThanOrEqual(2);
+    await Promise.all(clients.map((client) => client.end()));
+  });
 });
+
+/** Processes that this one has started: the workers of a proxy. */
+function childrenOf(pid: number): number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  return children === '' ? [] : children.split(' ').map(Number);
+}
 
 const missing = opensslMissing();
 if (missing !== undefined) console.log(`skipped: test/integration/reload.test.ts, certificates: ${missing}`);
@@ -195,6 +248,13 @@ describe.skipIf(missing !== undefined)('certificates', () => {
       await last.connect();
       await last.end();
       await first.end();
+
+      // Nor do they keep a worker that dies now from being replaced.
+      const workersNow = process.platform === 'linux' ? childrenOf(proxy.child.pid!) : [];
+      for (const worker of workersNow) process.kill(worker, 'SIGKILL');
+      const later = trusting(next.cert);
+      await later.connect();
+      await later.end();
     },
   );
 });

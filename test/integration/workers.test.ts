@@ -189,6 +189,27 @@ describe.skipIf(!linux)('a proxy of two workers', () => {
     await Promise.all(clients.map((client) => client.end()));
   });
 
+  it('a client for whom there is no worker does not wait longer than login_timeout', async () => {
+    const own = await spawnProxy({ database, settings: { workers: '2', login_timeout: '1s' } });
+    // Each that dies young doubles the pause before the next one: after six it is 1.6 and 3.2 seconds.
+    const seen = new Set<number>();
+    const killNew = () => {
+      for (const pid of workersOf(own.pid)) {
+        if (!seen.has(pid)) process.kill(pid, 'SIGKILL');
+        seen.add(pid);
+      }
+      return seen.size >= 6;
+    };
+    await until(killNew, { what: 'six workers to die', everyMs: 5 });
+    const socket = createConnection(own.port, '127.0.0.1');
+    socket.on('error', () => {});
+    const begun = performance.now();
+    await once(socket.resume(), 'close');
+    expect(performance.now() - begun).toBeGreaterThan(900);
+    expect(workersOf(own.pid)).toEqual([]);
+    await own.stop();
+  });
+
   it('SIGTERM ends idle sessions at once and lets a transaction finish, and leaves no process', async () => {
     const own = await spawnProxy({ database, settings: { workers: '2', drain_timeout: '20s' } });
     const workers = workersOf(own.pid);
