@@ -4,6 +4,12 @@ import { Backend, Frontend } from './codes.js';
 const MARK = 0x80;
 
 /**
+ * More messages than this cannot wait for an answer: together with those answers they fill the buffers of sockets many
+ * times over. Only Syncs to a COPY FROM STDIN, which are neither answered nor refused, come to as many.
+ */
+const MAX_UNANSWERED = 1 << 22;
+
+/**
  * Which of the client's messages the server is answering.
  *
  * Every message of the client that can be answered, or that decides how others are answered, is noted in order when
@@ -18,6 +24,8 @@ const MARK = 0x80;
  * - during COPY FROM STDIN it ignores Sync and Flush, up to CopyDone, CopyFail or the error that ends the copy;
  * - outside a copy it ignores CopyData, CopyDone and CopyFail (a copy that failed before it began).
  *
+ * What the server is known to ignore is not kept: a client can send it without end.
+ *
  * Should the count be wrong all the same, it mends itself: an answer that cannot belong to a Sync at the head shows
  * that the Sync was ignored.
  *
@@ -31,6 +39,8 @@ export class Conversation<Tag> {
   #size = 0;
   /** An error in an extended-protocol message: everything up to the next Sync is not answered. */
   #skipping = false;
+  /** The same, and that Sync has not been sent yet. */
+  #discarding = false;
   #copying = false;
   /** Something was asked for since what the last ReadyForQuery answered. */
   #unsynced = false;
@@ -56,12 +66,23 @@ export class Conversation<Tag> {
     return this.#size === 0 || this.#skipping ? undefined : this.#tags[this.#first];
   }
 
-  /** Notes a message of the client; types that are never answered are not kept. */
+  /**
+   * Notes a message of the client; types that are never answered are not kept.
+   * @throws Error when more have no answer than there can be
+   */
   sent(type: number, tag?: Tag, mark = false): void {
+    if (this.#discarding) {
+      if (type !== Frontend.Sync) return;
+      this.#discarding = false;
+    }
     switch (type) {
       case Frontend.CopyData:
-        // Only the first of a run matters: it ends the Syncs that the copy ignores.
-        if (this.#size > 0 && this.#kindAt(this.#size - 1) === type) return;
+      case Frontend.CopyDone:
+      case Frontend.CopyFail:
+        // There is no copy that it could belong to.
+        if (this.#size === 0) return;
+        // Only the first of a run of data matters: it ends the Syncs that the copy ignores.
+        if (type === Frontend.CopyData && this.#kindAt(this.#size - 1) === type) return;
         break;
       case Frontend.Query:
       case Frontend.Parse:
@@ -71,12 +92,11 @@ export class Conversation<Tag> {
       case Frontend.Close:
       case Frontend.Sync:
       case Frontend.FunctionCall:
-      case Frontend.CopyDone:
-      case Frontend.CopyFail:
         break;
       default:
         return;
     }
+    if (this.#size >= MAX_UNANSWERED) throw new Error('too many messages without an answer');
     this.#unsynced = true;
     if (this.#size === this.#kinds.length) this.#grow();
     const slot = (this.#first + this.#size) & (this.#kinds.length - 1);
@@ -179,6 +199,8 @@ export class Conversation<Tag> {
     const head = this.#kindAt(0);
     if (head !== Frontend.Query && head !== Frontend.FunctionCall && head !== Frontend.Sync) {
       this.#skipping = true;
+      while (this.#size > 0 && this.#kindAt(0) !== Frontend.Sync) this.#pop();
+      this.#discarding = this.#size === 0;
     }
   }
 
@@ -191,6 +213,7 @@ export class Conversation<Tag> {
       if (!this.#skipping && (kind === Frontend.Query || kind === Frontend.FunctionCall)) break;
     }
     this.#skipping = false;
+    this.#discarding = false;
     this.#unsynced = this.#size > 0;
   }
 

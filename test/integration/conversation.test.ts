@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Backend, Frontend } from '../../src/wire/codes.js';
@@ -113,7 +114,8 @@ test('every error of a random pipeline belongs to the message that caused it, an
   const { hostname, port, username, password } = new URL(db.superUrl);
   const property = fc.asyncProperty(
     fc.array(fc.constantFrom(...Object.keys(pieces)), { minLength: 1, maxLength: 25 }),
-    async (names) => {
+    fc.infiniteStream(fc.integer({ min: 0, max: 3 })),
+    async (names, pauses) => {
       const client = await RawClient.login({
         host: hostname,
         port: Number(port),
@@ -139,21 +141,25 @@ test('every error of a random pipeline belongs to the message that caused it, an
         pass: () => {},
       });
       client.socket.on('data', (chunk) => void framer.push(chunk as Buffer));
-      const sent: Buffer[] = [];
-      const send = (bytes: Buffer, tag: number) => {
+      client.forget();
+      // Some at once, and some when there may have been an answer to those before.
+      const unsent: Buffer[] = [];
+      const send = async (bytes: Buffer, tag: number) => {
         conversation.sent(bytes[0]!, tag);
-        sent.push(bytes);
+        unsent.push(bytes);
+        if (pauses.next().value !== 0) return;
+        client.send(...unsent.splice(0));
+        await delay(1);
       };
-      names.forEach((name, i) => {
-        for (const [bytes, tag] of pieces[name]!(i)) send(bytes, tag);
-      });
+      for (const [i, name] of names.entries()) {
+        for (const [bytes, tag] of pieces[name]!(i)) await send(bytes, tag);
+      }
       // Whatever state that left: a Sync, and a query that answers. The one before it takes the error XX000 that the
       // server gives to the first query after an Execute, a Query and a Sync.
-      send(sync, 1000);
-      send(query(''), 1000);
-      send(query("SELECT 'the end'"), 1001);
-      client.forget();
-      client.send(...sent);
+      await send(sync, 1000);
+      await send(query(''), 1000);
+      await send(query("SELECT 'the end'"), 1001);
+      client.send(...unsent);
       const theEnd = () => client.messages.some((each) => each.type === 'D' && each.body.includes('the end'));
       await until(() => (theEnd() && client.messages.at(-1)!.type === 'Z') || client.closed, {
         what: `the end of ${names.join(' ')}, got ${client.types()}`,
@@ -167,6 +173,27 @@ test('every error of a random pipeline belongs to the message that caused it, an
     },
   );
   await fc.assert(property, { seed, numRuns: 150 });
+});
+
+test('what the server ignores is not kept, however much of it there is', () => {
+  const conversation = new Conversation<number>();
+  const types = Object.values(Frontend).filter((type) => type !== Frontend.Sync);
+  conversation.sent(Frontend.Parse, 1);
+  conversation.answered(Backend.ParseComplete);
+  conversation.sent(Frontend.Bind, 2);
+  conversation.sent(Frontend.Execute, 3);
+  conversation.answered(Backend.ErrorResponse);
+  for (let i = 0; i < 1000; i++) for (const type of types) conversation.sent(type, 4);
+  expect([conversation.size, conversation.idle]).toEqual([0, false]);
+  conversation.sent(Frontend.Sync);
+  conversation.sent(Frontend.Query, 5);
+  expect(conversation.tag).toBe(undefined);
+  conversation.answered(Backend.ReadyForQuery);
+  expect(conversation.tag).toBe(5);
+  conversation.answered(Backend.ReadyForQuery);
+  expect(conversation.idle).toBe(true);
+  for (let i = 0; i < 1000; i++) conversation.sent(i % 2 === 0 ? Frontend.CopyDone : Frontend.CopyFail);
+  expect([conversation.size, conversation.idle]).toEqual([0, true]);
 });
 
 test('the ends of the tables: every kind of message is either noted or never answered', () => {

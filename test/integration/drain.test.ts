@@ -215,7 +215,7 @@ describe('the instances of a proxy that is told to stop', () => {
   });
 
   // A lease that nobody gives back would last for longer than the test.
-  const settings = ['lease_duration=10min', 'poll_interval=200ms'];
+  const settings = ['lease_duration=10min'];
 
   /** Two proxies, the first with an instance whose first step is under way. */
   async function twoProxies(drain: string, step: string) {
@@ -246,8 +246,10 @@ describe('the instances of a proxy that is told to stop', () => {
     );
   }
 
-  test('go on elsewhere after the step that is under way: their leases are given back, not left to expire', async () => {
+  // Again, should the machine have been busy with something else just then.
+  test('go on elsewhere within a second of the step that is under way', { retry: 2 }, async () => {
     await withClient(db.superUrl, async (gate) => {
+      await gate.query('TRUNCATE public.steps');
       await gate.query('SELECT pg_advisory_lock(77)');
       const { a, id, other } = await twoProxies(
         '1h',
@@ -267,13 +269,14 @@ describe('the instances of a proxy that is told to stop', () => {
       );
       console.log(`hand-over of an instance: ${gap.rows[0].s.toFixed(2)} s`);
       expect(gap.rows[0].s).toBeGreaterThan(0);
-      await gate.query('TRUNCATE public.steps');
+      expect(gap.rows[0].s).toBeLessThan(1);
       await other.end();
     });
   });
 
   test('whose step takes longer than drain_timeout: it is rolled back and run again elsewhere', async () => {
     await withClient(db.superUrl, async (gate) => {
+      await gate.query('TRUNCATE public.steps');
       await gate.query('SELECT pg_advisory_lock(78)');
       const { a, id, other, running } = await twoProxies(
         '300ms',

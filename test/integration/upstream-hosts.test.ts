@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/load.js';
@@ -7,8 +8,10 @@ import { startForwarder } from '../chaos/forwarder.js';
 import { OwnServer } from '../support/own-server.js';
 import { program, run } from '../support/program.js';
 import { startProxyAt } from '../support/proxy.js';
+import { open } from '../support/raw-client.js';
 import { sendCancel } from '../support/send-cancel.js';
 import { until } from '../support/wait.js';
+import { startWireProxy } from '../support/wire-proxy.js';
 
 const PASSWORD = 'of-the-application';
 const SETTINGS = { enable_superuser_instances: 'on', upstream_connect_timeout: '3s', poll_interval: '100ms' };
@@ -161,6 +164,52 @@ describe('hosts that cannot be reached', () => {
     const found = await dial(configuredServers(loadConfig({ flags: { upstream } }).upstream).clients, 1_000);
     found.socket.destroy();
     expect(found.address.port).toBe(first.port);
+  });
+});
+
+describe('TCP keep-alive', () => {
+  const linux = process.platform === 'linux';
+  if (!linux) console.log('skipped: upstream-hosts.test.ts, keep-alive: it is read from /proc/net/tcp');
+
+  /** Hundredths of a second until the kernel probes the connection; undefined if it never will. */
+  async function probesIn(localPort: number, remotePort: number): Promise<number | undefined> {
+    const hex = (port: number) => `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+    const lines = (await readFile('/proc/net/tcp', 'utf8'))
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/));
+    const line = lines.find(
+      (each) => each[1]?.endsWith(hex(localPort)) && each[2]?.endsWith(hex(remotePort)),
+    );
+    const [kind, when] = line![5]!.split(':');
+    return kind === '02' ? Number.parseInt(when!, 16) : undefined;
+  }
+
+  it.skipIf(!linux).each([
+    ['', 3000],
+    ['keepalives_idle=600', 60_000],
+    ['keepalives=0', undefined],
+  ])('of connections to the server is as the URL says: %s', async (parameters, expected) => {
+    const configured = configuredServers(
+      loadConfig({ flags: { upstream: url([first], parameters) } }).upstream,
+    );
+    const { socket } = await dial(configured.clients, 3_000);
+    const found = await probesIn(socket.localPort!, first.port);
+    socket.destroy();
+    configured.close();
+    if (expected === undefined) expect(found).toBe(undefined);
+    else {
+      expect(found).toBeLessThanOrEqual(expected);
+      expect(found).toBeGreaterThan(expected - 1000);
+    }
+  });
+
+  it.skipIf(!linux)('finds clients that are gone', async () => {
+    const proxy = await startWireProxy(first.url());
+    const socket = await open(proxy.host, proxy.port);
+    await until(() => proxy.proxy.sessions() === 1);
+    expect(await probesIn(proxy.port, socket.localPort!)).toBeGreaterThan(2000);
+    socket.destroy();
+    await proxy.close();
   });
 });
 
