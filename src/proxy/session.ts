@@ -210,6 +210,7 @@ export class Session {
     const { credential, greeting, fromClient, fromServer } = await authenticate(this.#options.clientAuth, {
       client: this.#client,
       server,
+      address,
       packet: opening.packet,
       user,
       database: databaseOf(opening),

@@ -110,9 +110,19 @@ export class CredentialStore {
     return { credential: copyOf(captured.credential), source: 'captured', from: null };
   }
 
-  /** As `find`, the credential only; of several servers for the first. */
-  async get(role: string, database: string = role): Promise<Credential | undefined> {
-    return (await this.find(role, database, this.addresses[0]!))?.credential;
+  /** As `find`, the credential only. */
+  async get(
+    role: string,
+    database: string = role,
+    address: UpstreamAddress = this.addresses[0]!,
+  ): Promise<Credential | undefined> {
+    return (await this.find(role, database, address))?.credential;
+  }
+
+  /** As `refused`, for whoever has called `get`. */
+  notTaken(role: string, database: string, address: UpstreamAddress): void {
+    for (const source of this.#sources) source.refused({ role, database, address });
+    this.#load(role).catch(() => {}); // what is sealed cannot be read now: the next refusal tries again
   }
 
   /**

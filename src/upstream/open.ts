@@ -136,7 +136,8 @@ function asOpenFailure(error: unknown, found: Found | undefined): unknown {
   return error;
 }
 
-function kindOf(code: string): OpenFailureKind {
+/** @param code SQLSTATE, or the code of the LoginError */
+export function kindOf(code: string): OpenFailureKind {
   switch (code) {
     case 'stale-credential':
     case '28P01': // invalid_password; the server says no more when it has expired
@@ -144,12 +145,11 @@ function kindOf(code: string): OpenFailureKind {
     case '28000': // invalid_authorization_specification: pg_hba, LDAP, PAM; and no such role, NOLOGIN
     case '53300': // too_many_connections: of the role, of the database, of the server
     case '0A000': // a method that we do not speak: pg_hba may say another tomorrow
+    case '55000': // ALLOW_CONNECTIONS of the database is off, for maintenance
       return 'barred';
-    case '57P01':
-    case '57P02':
-    case '57P03':
-      return 'unavailable';
-    default:
-      return code.startsWith('08') ? 'unavailable' : 'refused';
+    case '57P04': // database_dropped
+      return 'refused';
   }
+  // connection exceptions, insufficient resources, interventions of an operator, errors of the system
+  return /^(?:08|53|57|58)/.test(code) ? 'unavailable' : 'refused';
 }

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.js';
 import type { CarriedUpstream } from '../config/upstream.js';
 import type { ClientTlsFiles } from '../proxy/client-tls-files.js';
+import type { UpstreamAddress } from '../upstream/address.js';
 import type { Credential } from '../upstream/credentials.js';
 import type { ScramVerifier } from '../wire/scram-verifier.js';
 
@@ -9,9 +10,16 @@ import type { ScramVerifier } from '../wire/scram-verifier.js';
  * child: nobody else can read it, and nothing of it is written anywhere.
  */
 
+/** A role that is to log in into a database of a server. */
+export interface Place {
+  readonly role: string;
+  readonly database: string;
+  readonly address: UpstreamAddress;
+}
+
 /** What a worker may ask for about a role. */
 export type Wanted =
-  | { readonly what: 'credential'; readonly role: string; readonly database: string }
+  | ({ readonly what: 'credential' } & Place)
   | { readonly what: 'verifier'; readonly role: string };
 
 /** From the first process to a worker. */
@@ -50,6 +58,8 @@ export type FromWorker =
   | { readonly kind: 'closed'; readonly clients: number }
   /** A login that the server accepted. */
   | { readonly kind: 'captured'; readonly role: string; readonly credential: Credential }
+  /** The server did not take the credential that was asked for. */
+  | ({ readonly kind: 'not taken' } & Place)
   /** What the executor logs in with as the role is wanted, or what its clients are authenticated by. */
   | { readonly kind: 'ask'; readonly id: number; readonly wanted: Wanted }
   /** A login from this address was refused. */

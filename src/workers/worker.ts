@@ -11,6 +11,7 @@ import { createLog } from '../observe/log.js';
 import type { ClientAuth } from '../proxy/authentication/authenticate.js';
 import type { SessionHost } from '../proxy/proxy.js';
 import { createSessions, type Reloading } from '../sessions.js';
+import type { UpstreamAddress } from '../upstream/address.js';
 import { configuredServers, logChanges } from '../upstream/configured.js';
 import type { Credential } from '../upstream/credentials.js';
 import type { ScramVerifier } from '../wire/scram-verifier.js';
@@ -72,7 +73,10 @@ async function begin(message: Message<'serve'>): Promise<void> {
   graceMs = config.drainTimeoutMs;
   const credentials = {
     capture,
-    get: (role: string, database: string) => ask<Credential>({ what: 'credential', role, database }),
+    get: (role: string, database: string, address: UpstreamAddress) =>
+      ask<Credential>({ what: 'credential', role, database, address }),
+    notTaken: (role: string, database: string, address: UpstreamAddress) =>
+      tell({ kind: 'not taken', role, database, address }),
   };
   const servers = configuredServers(config.upstream);
   logChanges(servers, log);

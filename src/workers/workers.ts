@@ -22,6 +22,7 @@ import { carried } from '../config/upstream.js';
 import { type Listener, openListeners } from '../proxy/listener.js';
 import type { Proxy as Served } from '../proxy/proxy.js';
 import type { Reloading, Surroundings } from '../sessions.js';
+import { wipe } from '../upstream/credentials/credential.js';
 import type { FromWorker, ToWorker, Wanted } from './messages.js';
 
 const FIRST_PAUSE_MS = 100;
@@ -98,6 +99,10 @@ export function createWorkers(config: Config, around: Surroundings): Served & Re
         break;
       case 'captured':
         around.credentials.capture(message.role, message.credential);
+        wipe(message.credential);
+        break;
+      case 'not taken':
+        around.credentials.notTaken(message.role, message.database, message.address);
         break;
       case 'ask':
         void answer(worker, message.id, message.wanted);
@@ -113,19 +118,21 @@ export function createWorkers(config: Config, around: Surroundings): Served & Re
     }
   };
 
-  const find = async (wanted: Wanted) => {
-    if (wanted.what === 'credential') return around.credentials.get(wanted.role, wanted.database);
-    return clientAuth.mode === 'scram' ? clientAuth.verifiers.find(wanted.role) : undefined;
-  };
-
   const answer = async (worker: Worker, id: number, wanted: Wanted): Promise<void> => {
-    let told: ToWorker;
+    const tell = (what: Extract<ToWorker, { kind: 'answer' }>, sent = () => {}) =>
+      worker.child.send(what, sent);
     try {
-      told = { kind: 'answer', id, found: await find(wanted) };
+      if (wanted.what === 'verifier') {
+        const found = clientAuth.mode === 'scram' ? await clientAuth.verifiers.find(wanted.role) : undefined;
+        tell({ kind: 'answer', id, found });
+      } else {
+        const found = await around.credentials.get(wanted.role, wanted.database, wanted.address);
+        // Not before it is sent: it may have to wait for a client's socket that is on its way.
+        tell({ kind: 'answer', id, found }, () => found && wipe(found));
+      }
     } catch (error) {
-      told = { kind: 'answer', id, failure: (error as Error).message };
+      tell({ kind: 'answer', id, failure: (error as Error).message });
     }
-    worker.child.send(told, () => {});
   };
 
   const start = (): Worker => {

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
+import type { UpstreamAddress } from '../../upstream/address.js';
 import type { Credential } from '../../upstream/credentials.js';
 import { LoginError } from '../../upstream/login.js';
 import { Authentication, Backend } from '../../wire/codes.js';
@@ -12,14 +13,21 @@ export const AUTHENTICATION_OK = message(Backend.Authentication, int32(Authentic
 export interface RoleCredentials {
   /** Keeps a copy of what the server has just accepted. */
   capture(role: string, credential: Credential): void;
-  /** @returns a copy, to be wiped by the caller; rejects where a source does not work */
-  get(role: string, database: string): Promise<Credential | undefined>;
+  /**
+   * @param address the server that has been reached
+   * @returns a copy, to be wiped by the caller; rejects where a source does not work
+   */
+  get(role: string, database: string, address: UpstreamAddress): Promise<Credential | undefined>;
+  /** The server there has not taken what `get` gave: the next `get` looks for something newer. */
+  notTaken(role: string, database: string, address: UpstreamAddress): void;
 }
 
 /** A client that wants in, and the connection to the server that was made for it: nothing has been sent on that yet. */
 export interface Arrival {
   readonly client: Socket;
   readonly server: Socket;
+  /** Which of the configured servers it is. */
+  readonly address: UpstreamAddress;
   /** The client's start-up packet as it came. */
   readonly packet: Buffer;
   /** The role that it names; empty where it names none, which the server refuses. */

@@ -1,5 +1,5 @@
 import { type Credential, wipe } from '../../upstream/credentials/credential.js';
-import { login, type Secret } from '../../upstream/login.js';
+import { LoginError, login, type Secret } from '../../upstream/login.js';
 import { type Admission, type Arrival, AUTHENTICATION_OK, refusal } from './arrival.js';
 
 /**
@@ -9,7 +9,7 @@ import { type Admission, type Arrival, AUTHENTICATION_OK, refusal } from './arri
  * @throws LoginError
  */
 export async function admitByTrust(arrival: Arrival): Promise<Admission> {
-  const { user } = arrival;
+  const { user, database, address, credentials } = arrival;
   if (!arrival.local) {
     throw refusal({
       code: '28000',
@@ -18,7 +18,7 @@ export async function admitByTrust(arrival: Arrival): Promise<Admission> {
   }
   let kept: Credential | undefined;
   const answer = async (): Promise<Secret> => {
-    kept = await arrival.credentials.get(user, arrival.database).catch((err: unknown) => {
+    kept = await credentials.get(user, database, address).catch((err: unknown) => {
       arrival.log.error({ err, user }, 'the credential of a role cannot be looked up');
       throw refusal({
         code: '58000',
@@ -40,9 +40,15 @@ export async function admitByTrust(arrival: Arrival): Promise<Admission> {
     user,
     passOn: (raw) => arrival.client.write(raw),
     answer,
-  }).finally(() => {
-    if (kept !== undefined) wipe(kept);
-  });
+  })
+    .catch((error: unknown) => {
+      // Another proxy may have captured a newer one, or a kept token has run out.
+      if (kept !== undefined && isRefusal(error)) credentials.notTaken(user, database, address);
+      throw error;
+    })
+    .finally(() => {
+      if (kept !== undefined) wipe(kept);
+    });
   return {
     // What came from the store need not go back there.
     credential: credential?.kind === 'trust' ? credential : null,
@@ -50,4 +56,8 @@ export async function admitByTrust(arrival: Arrival): Promise<Admission> {
     fromClient: arrival.rest,
     fromServer: rest,
   };
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof LoginError && (error.code === 'stale-credential' || error.code.startsWith('28'));
 }
