@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { forwardCancel } from '../upstream/cancel.js';
 import { wipe } from '../upstream/credentials/credential.js';
 import { DialError, dial, Servers } from '../upstream/dial.js';
-import { LoginError } from '../upstream/login.js';
+import { LoginError, ServerRefusal } from '../upstream/login.js';
 import { errorResponse, type Report } from '../wire/fields.js';
 import { cancelPacket, majorVersion } from '../wire/startup.js';
 import { ClientGone } from './authentication/arrival.js';
@@ -271,7 +271,7 @@ export class Session {
     if (error instanceof LoginError) {
       log.debug({ client: this.#peer.address, code: error.code }, 'login refused');
       const shutOut = this.#gate.shutOut(this.#peer);
-      if (error.code.startsWith('28') && this.#gate.loginFailed(this.#peer)) {
+      if (isFailedLogin(error) && this.#gate.loginFailed(this.#peer)) {
         log.warn(
           { client: this.#peer.address },
           'too many failed logins: the address is refused for a while',
@@ -311,6 +311,14 @@ function isReplication(opening: Startup): boolean {
 /** The database that a start-up packet means: the role's name unless it says otherwise. */
 function databaseOf(opening: Startup): string {
   return opening.parameters.get('database') || (opening.parameters.get('user') ?? '');
+}
+
+/**
+ * Whether somebody has failed to show who it is. What the proxy refuses for another reason (a connection that is not
+ * encrypted, channel binding that cannot pass) is a matter of set-up: counted, it would shut out who can do nothing for it.
+ */
+function isFailedLogin(error: LoginError): boolean {
+  return error instanceof ServerRefusal ? error.code.startsWith('28') : error.code === '28P01';
 }
 
 /** SCRAM's own reasons have no SQLSTATE; to the client they are a failed authentication. */

@@ -46,6 +46,7 @@ export interface LoginResult {
 
 /** The server's refusal, or ours to go on. */
 export class LoginError extends Error {
+  override readonly name: string = 'LoginError';
   /**
    * SQLSTATE, or `stale-credential`: the stored credential is not what this server asks for (another salt, another
    * method), so the role's password has changed.
@@ -55,10 +56,14 @@ export class LoginError extends Error {
   readonly raw: Buffer | undefined;
   constructor(code: string, text: string, raw?: Buffer) {
     super(text);
-    this.name = 'LoginError';
     this.code = code;
     this.raw = raw;
   }
+}
+
+/** The server's own refusal. */
+export class ServerRefusal extends LoginError {
+  override readonly name = 'ServerRefusal';
 }
 
 /** Messages of a login are small; a server that announces a larger one is none. */
@@ -204,11 +209,11 @@ function bytes(password: string | Buffer): Buffer {
 }
 
 /** @param raw the server's ErrorResponse, @param body what follows its length */
-export function serverRefusal(raw: Buffer, body: Buffer): LoginError {
+export function serverRefusal(raw: Buffer, body: Buffer): ServerRefusal {
   const fields = readFields(body);
   // A server may leave out any field.
   const code = fieldText(fields, FieldCode.Code) ?? CONNECTION_FAILURE;
-  return new LoginError(code, fieldText(fields, FieldCode.Message) ?? 'server refused the login', raw);
+  return new ServerRefusal(code, fieldText(fields, FieldCode.Message) ?? 'server refused the login', raw);
 }
 
 function stale(asked: string): LoginError {

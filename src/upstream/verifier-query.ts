@@ -16,9 +16,7 @@ export function verifierQuery(pool: Pick<pg.Pool, 'query' | 'end'>, sql: string)
       try {
         ({ rows } = await pool.query<(string | null)[]>({ text: sql, values: [role], rowMode: 'array' }));
       } catch (error) {
-        // Neither detail nor hint, which quote data.
-        const { code } = error as { code?: string };
-        throw new VerifierError(`auth_query failed: ${(error as Error).message}${code ? ` (${code})` : ''}`);
+        throw new VerifierError(`auth_query failed: ${reasonOf(error as Error & { code?: string })}`);
       }
       if (rows.length > 1) throw new VerifierError('auth_query gave more than one row');
       const [row] = rows;
@@ -32,4 +30,13 @@ export function verifierQuery(pool: Pick<pg.Pool, 'query' | 'end'>, sql: string)
       await pool.end();
     },
   };
+}
+
+/**
+ * The server's message and SQLSTATE; of errors that quote what the query has worked on (data exceptions, what a function
+ * raises) the SQLSTATE only. Neither detail nor hint.
+ */
+function reasonOf({ code, message }: Error & { code?: string }): string {
+  if (code === undefined) return message;
+  return /^(?:22|23|38|P0)/.test(code) ? `SQLSTATE ${code}` : `${message} (${code})`;
 }

@@ -471,7 +471,7 @@ describe('the query', () => {
 
   test('one that fails, or gives too much, is an error in the log and no reason for the client', async () => {
     for (const sql of [
-      "SELECT 'secret'::int, $1::text",
+      "SELECT 'a-verifier'::int, $1::text",
       'SELECT $1::text FROM generate_series(1, 2)',
       'SELECT $1::text, $1::text, $1::text',
     ]) {
@@ -485,6 +485,8 @@ describe('the query', () => {
           message: 'the proxy could not look up how to authenticate the client; its log says why',
         });
         expect(broken.logLines.join('')).toContain('auth_query');
+        // It may be a verifier that the server quotes.
+        expect(broken.logLines.join('')).not.toContain('a-verifier');
         await broken.close();
       });
     }
