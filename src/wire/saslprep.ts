@@ -60,11 +60,13 @@ function load(): Tables {
 /**
  * SASLprep (RFC 4013) as PostgreSQL applies it to SCRAM passwords: what the profile refuses, and what is not UTF-8,
  * is used as it is.
+ * @returns the very Buffer that was given where nothing is changed
  */
 export function saslprep(password: string | Buffer): Buffer {
   const raw = typeof password === 'string' ? Buffer.from(password, 'utf8') : password;
+  // Most are plain ASCII. Bytes can be overwritten after use, a string cannot.
+  if (raw.every((byte) => byte >= 0x20 && byte <= 0x7e)) return raw;
   const text = raw.toString('utf8');
-  if (/^[\x20-\x7e]*$/.test(text)) return raw;
   if (!Buffer.from(text, 'utf8').equals(raw)) return raw;
   const prepared = prepare(text);
   return prepared === null ? raw : Buffer.from(prepared, 'utf8');

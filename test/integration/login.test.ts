@@ -194,6 +194,22 @@ test('a password that SASLprep changes and one that is not ASCII', async () => {
   }
 });
 
+test('a verifier of many iterations: the login takes its time, and what is captured needs none', async () => {
+  const role = await db.createRole('slow');
+  const known = await asSuperuser(db.name, async (client) => {
+    const { rows } = await client.query("SELECT current_setting('server_version_num')::int AS version");
+    if (rows[0].version < 160_000) return false;
+    await client.query('SET scram_iterations = 250000');
+    await client.query(`ALTER ROLE ${role.name} PASSWORD '${role.password}'`);
+    return true;
+  });
+  if (!known) return console.log('skipped: scram_iterations is of PostgreSQL 16 and later');
+  expect(await connectAs(role, role.password)).toBe(role.name);
+  const credential = (await wire.credentials.get(role.name))!;
+  expect(credential).toMatchObject({ kind: 'scram', keys: { iterations: 250_000 } });
+  await loginWith(role, credential);
+});
+
 test('a trust login does not replace a captured key', async () => {
   const role = roles.get('scram-sha-256')!;
   const before = (await wire.credentials.get(role.name))!;
