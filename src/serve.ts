@@ -128,6 +128,7 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
           log.error({ err }, 'files for TLS not reloaded: the old ones stay');
         }
         proxy.reload(others, clientTls);
+        if (clientAuth.mode === 'scram') await clientAuth.verifiers.refresh();
         await writeSettings(database, sqlSettings(next)).catch((err: unknown) => {
           log.error(
             { err },

@@ -7,7 +7,7 @@
  * 5. none: the server lets the role in unasked (`trust`, `peer`), so that nothing of this is needed.
  */
 import { inspect } from 'node:util';
-import { addressText, type UpstreamAddress } from './address.js';
+import { addressText, isUnixSocket, type UpstreamAddress } from './address.js';
 import { type Credential, copyOf, isSame, redacted, wipe } from './credentials/credential.js';
 import type { PasswordSource, Wanted } from './credentials/source.js';
 import type { Vault } from './credentials/vault.js';
@@ -54,6 +54,8 @@ export class CredentialStore {
   readonly #onUnsaved: (role: string, error: unknown) => void;
   readonly #captured = new Map<string, Captured>();
   readonly #captures = new Map<string, number>();
+  /** Writes under way. */
+  readonly #saves = new Map<string, Promise<void>>();
   readonly #listeners: CaptureListener[] = [];
 
   /** @param addresses of the servers, at least one */
@@ -179,9 +181,19 @@ export class CredentialStore {
     return this.#vault?.holds(credential) === true;
   }
 
+  /** One after the other for each role, so that the last login is what stays written. */
   async #save(role: string, entry: Captured, changed: boolean): Promise<void> {
-    const copy = copyOf(entry.credential); // the entry may be replaced, and wiped, meanwhile
     entry.saving = true;
+    const before = this.#saves.get(role) ?? Promise.resolve();
+    const mine = before.then(() => this.#saveNow(role, entry, changed));
+    this.#saves.set(role, mine);
+    await mine;
+    if (this.#saves.get(role) === mine) this.#saves.delete(role);
+  }
+
+  async #saveNow(role: string, entry: Captured, changed: boolean): Promise<void> {
+    if (this.#captured.get(role) !== entry) return; // replaced and wiped: what has replaced it is saved next
+    const copy = copyOf(entry.credential); // the entry may be replaced, and wiped, meanwhile
     try {
       entry.stamp = await this.#vault!.save(role, copy);
     } catch (error) {
@@ -200,9 +212,10 @@ export class CredentialStore {
     const { credential, stamp } = await this.#vault.load(role);
     if (credential === null) return false;
     const now = this.#captured.get(role);
-    if (now !== before || (now !== undefined && now.stamp === stamp)) {
+    // A login that came in between, or is not written yet, counts more.
+    if (now !== before || (now !== undefined && (now.saving || now.stamp === stamp))) {
       wipe(credential);
-      return now !== before; // a login came in between: that one counts
+      return now !== before;
     }
     const same = now !== undefined && isSame(now.credential, credential);
     if (now !== undefined) wipe(now.credential);
@@ -215,10 +228,10 @@ export class CredentialStore {
   }
 }
 
-/** The servers of an upstream as one text, whatever the order in which they are named. */
+/** The servers of an upstream as one text, whatever the order in which they are named, and the case of host names. */
 export function upstreamName(addresses: readonly UpstreamAddress[]): string {
   return addresses
-    .map((address) => addressText(address).toLowerCase())
+    .map((address) => (isUnixSocket(address) ? addressText(address) : addressText(address).toLowerCase()))
     .sort()
     .join(',');
 }

@@ -48,15 +48,20 @@ export async function verifierFile(path: string, log: Logger): Promise<VerifierS
     }
   };
 
+  const refresh = (): Promise<void> => {
+    reading ??= readIfChanged().finally(() => {
+      reading = undefined;
+    });
+    return reading;
+  };
+
   await read();
   return {
     async find(role) {
-      reading ??= readIfChanged().finally(() => {
-        reading = undefined;
-      });
-      await reading;
+      await refresh();
       return contents.verifiers.get(role);
     },
+    refresh,
     async close() {},
   };
 }

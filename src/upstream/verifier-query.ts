@@ -26,6 +26,7 @@ export function verifierQuery(pool: Pick<pg.Pool, 'query' | 'end'>, sql: string)
       const verifier = row.at(-1);
       return typeof verifier === 'string' ? parseScramVerifier(verifier) : undefined;
     },
+    refresh: async () => {},
     close: async () => {
       await pool.end();
     },

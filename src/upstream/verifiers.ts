@@ -7,6 +7,8 @@ export interface VerifierSource {
    * @throws VerifierError
    */
   find(role: string): Promise<ScramVerifier | undefined>;
+  /** Takes over now what has changed in a file; what is wrong with it is said to the log. */
+  refresh(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -24,6 +26,9 @@ export function firstOf(sources: readonly VerifierSource[]): VerifierSource {
         if (found !== undefined) return found;
       }
       return undefined;
+    },
+    async refresh() {
+      await Promise.all(sources.map((source) => source.refresh()));
     },
     async close() {
       await Promise.all(sources.map((source) => source.close()));

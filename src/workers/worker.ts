@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { Config } from '../config/config.js';
 import { restored } from '../config/upstream.js';
+import { ignoreDebuggerSignal } from '../no-debugger.js';
 import { createLog } from '../observe/log.js';
 import type { ClientAuth } from '../proxy/authentication/authenticate.js';
 import type { SessionHost } from '../proxy/proxy.js';
@@ -17,6 +18,7 @@ import type { Credential } from '../upstream/credentials.js';
 import type { ScramVerifier } from '../wire/scram-verifier.js';
 import type { FromWorker, ToWorker, Wanted } from './messages.js';
 
+ignoreDebuggerSignal();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => {});
 
 type Message<Kind> = Extract<ToWorker, { kind: Kind }>;
@@ -141,6 +143,7 @@ function clientAuth(config: Config, mockSecret: Uint8Array | undefined): ClientA
   if (mockSecret === undefined) throw new Error('the first process has sent no secret');
   const verifiers = {
     find: (role: string) => ask<ScramVerifier>({ what: 'verifier', role }),
+    refresh: async () => {}, // the first process does
     close: async () => {},
   };
   return { mode: 'scram', verifiers, mockSecret };

@@ -89,6 +89,7 @@ describe.skipIf(missing !== undefined)('channel binding', () => {
     mockSecret: Buffer.alloc(32, 1),
     verifiers: {
       find: async (role) => (role === user ? parseScramVerifier(verifier) : undefined),
+      refresh: async () => {},
       close: async () => {},
     },
   });

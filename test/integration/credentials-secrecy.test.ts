@@ -205,6 +205,29 @@ describe('nothing secret is to be found', () => {
     }
   });
 
+  test('by a debugger: the signal that opens one in other programs of Node opens none', async () => {
+    const role = await user('signalled');
+    const running = program(
+      ['serve', '--listen', '127.0.0.1:0', '--upstream', db.adminUrl, '--set', 'workers=2'],
+      {},
+    );
+    const port = (await running.line(/listening on 127\.0\.0\.1:(\d+)/))[1]!;
+    const workers = [...running.stderr().matchAll(/"worker":(\d+),"msg":"worker started"/g)].map(
+      ([, pid]) => pid,
+    );
+    expect(workers).toHaveLength(2);
+    for (const pid of [running.child.pid, ...workers]) process.kill(Number(pid), 'SIGUSR1');
+    for (let n = 0; n < 4; n++) {
+      const client = new pg.Client({ connectionString: role.url.replace(/@[^/]+/, `@127.0.0.1:${port}`) });
+      await client.connect();
+      await client.query('SELECT pg_sleep(0.1)');
+      await client.end();
+    }
+    running.child.kill('SIGTERM');
+    expect(await running.ended).toBe(0);
+    expect(running.stderr()).not.toMatch(/debugger|inspector/i);
+  });
+
   test('by another role: not the table, nor the statements that read it', async () => {
     const curious = await user('curious');
     const client = new pg.Client({ connectionString: curious.url });

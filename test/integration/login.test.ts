@@ -391,7 +391,7 @@ describe('client_auth = scram before a server that asks for something else', () 
     scram = await startWireProxy(urlFor(db.name), {
       clientAuth: {
         mode: 'scram',
-        verifiers: { find: async (role) => known.get(role), close: async () => {} },
+        verifiers: { find: async (role) => known.get(role), refresh: async () => {}, close: async () => {} },
         mockSecret: randomBytes(32),
       },
     });
@@ -455,7 +455,7 @@ describe('a client that goes in the middle of its login', () => {
       'scram',
       () => ({
         mode: 'scram',
-        verifiers: { find: async () => undefined, close: async () => {} },
+        verifiers: { find: async () => undefined, refresh: async () => {}, close: async () => {} },
         mockSecret: randomBytes(32),
       }),
     ],

@@ -4,7 +4,13 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { certificateDirectory, createAuthority, opensslMissing } from '../support/certificates.js';
-import { createTestDatabase, type TestDatabase, type TestRole, withClient } from '../support/postgres.js';
+import {
+  asSuperuser,
+  createTestDatabase,
+  type TestDatabase,
+  type TestRole,
+  withClient,
+} from '../support/postgres.js';
 import { type Program, program } from '../support/program.js';
 import { until } from '../support/wait.js';
 
@@ -195,6 +201,53 @@ function childrenOf(pid: number): number[] {
   const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
   return children === '' ? [] : children.split(' ').map(Number);
 }
+
+describe('SIGHUP with client_auth = scram', () => {
+  const verifier = async () =>
+    await asSuperuser('postgres', async (client) => {
+      const { rows } = await client.query('SELECT rolpassword FROM pg_authid WHERE rolname = $1', [
+        role.name,
+      ]);
+      return `"${role.name}" "${rows[0].rolpassword}"\n`;
+    });
+
+  test.each(['1', '2'])(
+    'reads auth_file again and says what is wrong with it; mode, path and query wait for a restart; workers=%s',
+    async (workers) => {
+      const file = join(directory, `users${workers}.txt`);
+      writeFileSync(file, '', { mode: 0o600 });
+      const settings = { workers, client_auth: 'scram', auth_file: file };
+      const { port, write, hangUp } = await serve(settings);
+      await expect(connection(port).connect()).rejects.toMatchObject({ code: '28P01' });
+
+      writeFileSync(file, 'nothing that can be read');
+      expect(await hangUp()).toContainEqual(
+        expect.objectContaining({ level: 'error', msg: expect.stringMatching(/^auth_file has changed/) }),
+      );
+      writeFileSync(file, await verifier());
+      expect(await hangUp()).toContainEqual(
+        expect.objectContaining({ msg: 'auth_file read again', roles: 1 }),
+      );
+      const client = connection(port);
+      await client.connect();
+      await client.end();
+
+      write({ ...settings, client_auth: 'trust', auth_file: '/elsewhere', auth_query: 'SELECT $1' });
+      expect(await hangUp()).toContainEqual(
+        expect.objectContaining({ needRestart: ['client_auth', 'auth_file', 'auth_query'] }),
+      );
+      await expect(
+        new pg.Client({
+          host: '127.0.0.1',
+          port,
+          user: role.name,
+          database: db.name,
+          password: 'wrong',
+        }).connect(),
+      ).rejects.toMatchObject({ code: '28P01' });
+    },
+  );
+});
 
 const missing = opensslMissing();
 if (missing !== undefined) console.log(`skipped: test/integration/reload.test.ts, certificates: ${missing}`);

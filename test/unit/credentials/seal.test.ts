@@ -2,8 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { copyOf } from '../../../src/upstream/credentials/credential.js';
 import { parseKeys } from '../../../src/upstream/credentials/keys.js';
 import { seal, sealingKey, unseal } from '../../../src/upstream/credentials/seal.js';
+import type { Vault } from '../../../src/upstream/credentials/vault.js';
 import { type Credential, CredentialStore, upstreamName } from '../../../src/upstream/credentials.js';
 
 const key = () => sealingKey(randomBytes(32));
@@ -122,6 +124,37 @@ describe('the store in memory', () => {
     );
   });
 
+  test('of logins in a row the last one stays written, however long a write takes', async () => {
+    const written: Credential[] = [];
+    const writes: Array<() => void> = [];
+    const vault: Pick<Vault, 'holds' | 'save' | 'load'> = {
+      holds: () => true,
+      save: async (_, credential) => {
+        const copy = copyOf(credential);
+        await new Promise<void>((resolve) => writes.push(resolve));
+        written.push(copy);
+        return String(written.length);
+      },
+      load: async () => ({ credential: scram(), stamp: 'of an earlier login' }),
+    };
+    const store = new CredentialStore(addresses, { vault: vault as Vault });
+    const [first, second, last] = [scram(), scram(), scram()];
+    store.capture('app', first);
+    await new Promise(setImmediate); // it is being written
+    store.capture('app', second);
+    store.capture('app', last);
+    // A login that was refused meanwhile brings back nothing that is older.
+    expect(await store.refused('app', undefined)).toBe(false);
+    expect(await store.get('app')).toEqual(last);
+    // Were they under way together, the last could be done first.
+    for (let n = 0; n < 3; n++) {
+      writes.pop()?.();
+      await new Promise(setImmediate);
+    }
+    expect(written).toEqual([first, last]);
+    expect(await store.get('app')).toEqual(last);
+  });
+
   test('says whether a capture has brought anything new', () => {
     const store = new CredentialStore(addresses);
     const heard: unknown[] = [];
@@ -144,5 +177,7 @@ describe('the store in memory', () => {
     const b = { host: '::1', port: 5433 };
     expect(upstreamName([a, b])).toBe(upstreamName([b, { host: 'a.example.com', port: 5432 }]));
     expect(upstreamName([a])).not.toBe(upstreamName([a, b]));
+    const socket = (host: string) => upstreamName([{ host, port: 5432 }]);
+    expect(socket('/run/A')).not.toBe(socket('/run/a'));
   });
 });
