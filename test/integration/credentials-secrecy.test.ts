@@ -6,6 +6,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { deriveScramKeys } from '../../src/wire/scram.js';
 import { createTestDatabase, type TestDatabase, type TestRole } from '../support/postgres.js';
+import { memoryUnreadable, occurrencesInMemory } from '../support/process-memory.js';
 import { program, run } from '../support/program.js';
 import { until } from '../support/wait.js';
 
@@ -37,6 +38,11 @@ async function user(prefix: string): Promise<TestRole> {
   const role = await db.createRole(prefix);
   await root.query('SELECT df.grant_usage($1)', [role.name]);
   return role;
+}
+
+function clientConfig(url: string): pg.ClientConfig {
+  const { hostname: host, pathname, username: user } = new URL(url);
+  return { host, user, database: pathname.slice(1) };
 }
 
 /** What a login as the role needs, computed from the password with the salt that the server has. */
@@ -204,6 +210,40 @@ describe('nothing secret is to be found', () => {
       expect(text, place).not.toContain('a-token-');
     }
   });
+
+  const unreadable = memoryUnreadable();
+  if (unreadable !== undefined) console.log(`skipped: passwords in memory, ${unreadable}`);
+
+  test.skipIf(unreadable !== undefined).each(['1', '2'])(
+    'in the memory of a proxy, and so in a core dump: no password of a client, right or wrong, once it was asked; workers=%s',
+    async (workers) => {
+      const role = await user('remembered');
+      const key = await file('memory-key', randomBytes(32).toString('hex'));
+      const running = program([
+        ...['serve', '--listen', '127.0.0.1:0', '--upstream', db.adminUrl],
+        ...[`workers=${workers}`, `credential_key_file=${key}`].flatMap((set) => ['--set', set]),
+      ]);
+      const port = (await running.line(/listening on 127\.0\.0\.1:(\d+)/))[1]!;
+      const found = [...running.stderr().matchAll(/"worker":(\d+),"msg":"worker started"/g)];
+      const pids = [running.child.pid!, ...found.map(([, pid]) => Number(pid))];
+      expect(pids).toHaveLength(workers === '1' ? 1 : 3);
+      const wrong = `wrong-${randomBytes(9).toString('hex')}`;
+      for (const password of [role.password, wrong, role.password]) {
+        const client = new pg.Client({ ...clientConfig(role.url), port: Number(port), password });
+        client.on('error', () => {});
+        await client.connect().catch((error: unknown) => expect(error).toMatchObject({ code: '28P01' }));
+        await client.end();
+      }
+      const count = (secret: string) => pids.reduce((sum, pid) => sum + occurrencesInMemory(pid, secret), 0);
+      // So much for what can be found: the admin role's, which is needed all the time.
+      expect(count(new URL(db.adminUrl).password)).toBeGreaterThan(0);
+      // What was freed and not overwritten by us goes when the memory is used again.
+      await until(() => count(role.password) === 0, { what: 'the password to be gone', everyMs: 100 });
+      await until(() => count(wrong) === 0, { what: 'the wrong password to be gone', everyMs: 100 });
+      running.child.kill('SIGTERM');
+      await running.ended;
+    },
+  );
 
   test('by a debugger: the signal that opens one in other programs of Node opens none', async () => {
     const role = await user('signalled');
