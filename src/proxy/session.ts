@@ -197,7 +197,7 @@ export class Session {
 
   async #startUp(opening: Startup, loggedIn: () => void): Promise<void> {
     const { upstream, connectTimeoutMs, log } = this.#options;
-    const { socket: server, exact } = await dial(upstream, connectTimeoutMs);
+    const { socket: server, address, exact } = await dial(upstream, connectTimeoutMs);
     this.#server = server;
     if (this.#client.destroyed || this.#client.writableEnded) return;
     if (majorVersion(opening.protocol) !== 3) {
@@ -221,12 +221,12 @@ export class Session {
       log,
     });
     loggedIn();
-    if (this.#client.destroyed || this.#client.writableEnded) return;
+    const gone = this.#client.destroyed || this.#client.writableEnded;
     const shutOut = this.#gate.shutOut(this.#peer);
-    if (shutOut !== undefined) {
-      // While this login was under way. Whether its password was right is not told, as with those that failed.
+    if (gone || shutOut !== undefined) {
       if (credential !== null) wipe(credential);
-      this.#refuse(shutOut);
+      // While this login was under way. Whether its password was right is not told, as with those that failed.
+      if (shutOut !== undefined) this.#refuse(shutOut);
       return;
     }
     if (credential !== null) {
