@@ -10,7 +10,7 @@ import {
   sqlStart,
   withSql,
 } from '../wire/statements.js';
-import type { StatementFacts } from './statement-memory.js';
+import type { Request, StatementFacts } from './statement-memory.js';
 import type { Traffic } from './traffic.js';
 
 /** Enough of a Bind or Parse to see its names: the server tells no more than 63 bytes of them apart. */
@@ -19,7 +19,7 @@ const NAMES_PREFIX = 512;
 /**
  * What the proxy sees of the client's messages. Query and Parse are scanned where they lie in the chunk; those that
  * the scan picks out are rewritten. Bind, Execute, Describe and Close are looked at only while the session has a
- * statement of which there is something to know. Everything else is noted by its type and passes.
+ * statement of which there is something to know, or one that the server may be about to make. Everything else is noted by its type and passes.
  */
 export class ClientMessages implements FrameReader {
   readonly #traffic: Traffic;
@@ -31,7 +31,7 @@ export class ClientMessages implements FrameReader {
   }
 
   header(type: number, total: number): number {
-    const { rewriter, conversation, memory } = this.#traffic;
+    const { rewriter, conversation } = this.#traffic;
     if (rewriter !== null) {
       switch (type) {
         case Frontend.Query:
@@ -39,13 +39,13 @@ export class ClientMessages implements FrameReader {
           break;
         case Frontend.Parse:
           if (total <= this.#traffic.maxRewriteBytes) return total;
-          if (!memory.empty) return NAMES_PREFIX;
+          if (this.#watching) return NAMES_PREFIX;
           break;
         case Frontend.Bind:
         case Frontend.Execute:
         case Frontend.Describe:
         case Frontend.Close:
-          if (!memory.empty) return NAMES_PREFIX;
+          if (this.#watching) return NAMES_PREFIX;
           break;
         default:
       }
@@ -60,37 +60,20 @@ export class ClientMessages implements FrameReader {
     start: number,
     end: number,
   ): Buffer | undefined | Promise<Buffer | undefined> {
-    const { conversation, memory } = this.#traffic;
     switch (type) {
       case Frontend.Query:
       case Frontend.Parse:
         return this.#statement(type, buf, start, end);
-      case Frontend.Bind: {
-        const names = bindNames(buf, start, end);
-        conversation.sent(type, names === null ? undefined : memory.bound(names.portal, names.statement));
-        return undefined;
-      }
-      case Frontend.Execute: {
-        const portal = executePortal(buf, start, end);
-        const facts = portal === null ? undefined : memory.executed(portal);
-        conversation.sent(type, facts, facts?.mentions);
-        return undefined;
-      }
-      case Frontend.Describe: {
-        const object = namedObject(buf, start, end);
-        conversation.sent(type, object === null ? undefined : memory.described(object));
-        return undefined;
-      }
-      case Frontend.Close: {
-        const object = namedObject(buf, start, end);
-        if (object !== null) memory.closed(object);
-        conversation.sent(type);
-        return undefined;
-      }
       default:
-        conversation.sent(type);
+        this.#traffic.conversation.sent(type, request(type, buf, start, end));
         return undefined;
     }
+  }
+
+  /** Whether names of statements and portals can mean one of which there are facts. */
+  get #watching(): boolean {
+    const { conversation, memory } = this.#traffic;
+    return !memory.empty || conversation.tagged;
   }
 
   #statement(
@@ -149,12 +132,37 @@ export class ClientMessages implements FrameReader {
   }
 
   #note(type: number, buf: Buffer, start: number, end: number, facts: StatementFacts | undefined): void {
-    const { conversation, memory } = this.#traffic;
-    if (type === Frontend.Parse && (facts !== undefined || !memory.empty)) {
+    let noted: Request | undefined;
+    if (type === Frontend.Query) {
+      if (facts !== undefined) noted = { kind: 'query', facts };
+    } else if (facts !== undefined || this.#watching) {
       const name = parseName(buf, start, end);
-      if (name !== null) memory.parsed(name, facts);
+      if (name !== null) noted = { kind: 'parse', name, facts };
     }
-    conversation.sent(type, facts, type === Frontend.Query && facts?.mentions);
+    this.#traffic.conversation.sent(type, noted);
+  }
+}
+
+/** What a Bind, Execute, Describe or Close asks for; undefined where its names are cut off. */
+function request(type: number, buf: Buffer, start: number, end: number): Request | undefined {
+  switch (type) {
+    case Frontend.Bind: {
+      const names = bindNames(buf, start, end);
+      return names === null ? undefined : { kind: 'bind', ...names };
+    }
+    case Frontend.Execute: {
+      const portal = executePortal(buf, start, end);
+      return portal === null ? undefined : { kind: 'execute', portal };
+    }
+    case Frontend.Describe:
+    case Frontend.Close: {
+      const object = namedObject(buf, start, end);
+      return object === null
+        ? undefined
+        : { kind: type === Frontend.Close ? 'close' : 'describe', ...object };
+    }
+    default:
+      return undefined;
   }
 }
 

@@ -2,6 +2,7 @@ import { Backend, Status } from '../wire/codes.js';
 import type { FrameReader } from '../wire/framer.js';
 import { readParameterStatus } from '../wire/parameter-status.js';
 import { withOriginalPositions } from './report-positions.js';
+import type { StatementFacts } from './statement-memory.js';
 import type { Traffic } from './traffic.js';
 
 /** A report longer than this is passed as it is rather than held. */
@@ -41,7 +42,7 @@ export class ServerMessages implements FrameReader {
         return total <= MAX_PARAMETER_STATUS ? total : 0;
       case Backend.ErrorResponse:
       case Backend.NoticeResponse:
-        if (this.#traffic.conversation.tag?.rewritten && total <= MAX_REPORT) return total;
+        if (total <= MAX_REPORT && this.#facts()?.rewritten) return total;
         this.#traffic.conversation.answered(type);
         return 0;
       case Backend.BackendKeyData:
@@ -63,9 +64,9 @@ export class ServerMessages implements FrameReader {
         this.#traffic.status = status;
         let committedWork = false;
         if (status === Status.Idle) {
-          committedWork = conversation.marked;
-          conversation.marked = false;
-          if (conversation.idle) memory.transactionEnded();
+          committedWork = this.#traffic.mentioned;
+          this.#traffic.mentioned = false;
+          memory.transactionEnded();
         }
         this.#onReady(committedWork);
         return undefined;
@@ -83,12 +84,19 @@ export class ServerMessages implements FrameReader {
         return undefined;
       }
       default: {
-        const facts = conversation.tag;
+        const facts = this.#facts();
         conversation.answered(type);
         return facts === undefined
           ? undefined
           : withOriginalPositions(buf.subarray(start, end), facts, syntax);
       }
     }
+  }
+
+  /** Of the statement that is being answered. */
+  #facts(): StatementFacts | undefined {
+    const { conversation, memory } = this.#traffic;
+    const request = conversation.tag;
+    return request === undefined ? undefined : memory.factsOf(request);
   }
 }

@@ -1,11 +1,11 @@
 import type { SessionSyntax, StatementRewriter } from '../rewrite/rewriter.js';
 import { Status } from '../wire/codes.js';
 import { Conversation } from '../wire/conversation.js';
-import { type StatementFacts, StatementMemory } from './statement-memory.js';
+import { type Request, StatementMemory } from './statement-memory.js';
 
 /** What the two directions of a session know in common. */
 export interface Traffic {
-  readonly conversation: Conversation<StatementFacts>;
+  readonly conversation: Conversation<Request>;
   readonly memory: StatementMemory;
   /** As the server last reported it. */
   readonly syntax: SessionSyntax;
@@ -14,20 +14,29 @@ export interface Traffic {
   readonly maxRewriteBytes: number;
   /** The status of the last ReadyForQuery; 0 before the first. */
   status: number;
+  /** A statement that mentions df has been executed since the last transaction ended. */
+  mentioned: boolean;
   /** Gets the body of the server's BackendKeyData, a part of a buffer that will not be kept. */
   onCancelKey: (key: Buffer) => void;
 }
 
 export function newTraffic(rewriter: StatementRewriter | null, maxRewriteBytes: number): Traffic {
-  return {
-    conversation: new Conversation(),
-    memory: new StatementMemory(),
+  const memory = new StatementMemory();
+  const traffic: Traffic = {
+    conversation: new Conversation((request) => {
+      const executes = request.kind === 'query' || request.kind === 'execute';
+      if (executes && memory.factsOf(request)?.mentions) traffic.mentioned = true;
+      memory.apply(request);
+    }),
+    memory,
     syntax: { clientEncoding: 'UTF8', standardConformingStrings: true },
     rewriter,
     maxRewriteBytes,
     status: 0,
+    mentioned: false,
     onCancelKey: () => {},
   };
+  return traffic;
 }
 
 /** Nothing is under way and no transaction is open. */

@@ -1,8 +1,5 @@
 import { Backend, Frontend } from './codes.js';
 
-/** Set in a kind when the message was marked. */
-const MARK = 0x80;
-
 /**
  * More messages than this cannot wait for an answer: together with those answers they fill the buffers of sockets many
  * times over. Only Syncs to a COPY FROM STDIN, which are neither answered nor refused, come to as many.
@@ -29,8 +26,8 @@ const MAX_UNANSWERED = 1 << 22;
  * Should the count be wrong all the same, it mends itself: an answer that cannot belong to a Sync at the head shows
  * that the Sync was ignored.
  *
- * Each noted message may carry a tag (what is known of its statement) and a mark, which stays visible in `marked`
- * once the message has been answered. Nothing is allocated for a message.
+ * Each noted message may carry a tag, which `done` gets when the server has done what the message asked for. Nothing
+ * is allocated for a message.
  */
 export class Conversation<Tag> {
   #kinds = new Uint8Array(64);
@@ -44,8 +41,16 @@ export class Conversation<Tag> {
   #copying = false;
   /** Something was asked for since what the last ReadyForQuery answered. */
   #unsynced = false;
-  /** True when a marked message has been answered since the flag was last cleared. */
-  marked = false;
+  #tagged = 0;
+  readonly #done: (tag: Tag) => void;
+
+  /**
+   * @param done called in the order of the answers: for a message that succeeded, and also for a Query or an Execute
+   *   that failed, as what it did before may have been committed
+   */
+  constructor(done: (tag: Tag) => void = () => {}) {
+    this.#done = done;
+  }
 
   /**
    * True when the server owes no answer, and nothing is under way: what was asked for without a Sync (with Flush, say)
@@ -60,6 +65,11 @@ export class Conversation<Tag> {
     return this.#size;
   }
 
+  /** Whether a message with a tag has not been answered yet. */
+  get tagged(): boolean {
+    return this.#tagged > 0;
+  }
+
   /** The tag of the message that is being answered. */
   get tag(): Tag | undefined {
     this.#dropSilent();
@@ -70,7 +80,7 @@ export class Conversation<Tag> {
    * Notes a message of the client; types that are never answered are not kept.
    * @throws Error when more have no answer than there can be
    */
-  sent(type: number, tag?: Tag, mark = false): void {
+  sent(type: number, tag?: Tag): void {
     if (this.#discarding) {
       if (type !== Frontend.Sync) return;
       this.#discarding = false;
@@ -100,9 +110,10 @@ export class Conversation<Tag> {
     this.#unsynced = true;
     if (this.#size === this.#kinds.length) this.#grow();
     const slot = (this.#first + this.#size) & (this.#kinds.length - 1);
-    this.#kinds[slot] = mark ? type | MARK : type;
+    this.#kinds[slot] = type;
     this.#tags[slot] = tag;
     this.#size++;
+    if (tag !== undefined) this.#tagged++;
   }
 
   /** Notes a message of the server, by its type; types that answer nothing are ignored. */
@@ -142,15 +153,33 @@ export class Conversation<Tag> {
   }
 
   #kindAt(index: number): number {
-    return this.#kinds[(this.#first + index) & (this.#kinds.length - 1)]! & ~MARK;
+    return this.#kinds[(this.#first + index) & (this.#kinds.length - 1)]!;
   }
 
-  #pop(): void {
+  #pop(): Tag | undefined {
     const slot = this.#first;
-    if (this.#kinds[slot]! & MARK) this.marked = true;
+    const tag = this.#tags[slot];
     this.#tags[slot] = undefined;
+    if (tag !== undefined) this.#tagged--;
     this.#first = (slot + 1) & (this.#kinds.length - 1);
     this.#size--;
+    return tag;
+  }
+
+  /** Takes off what stands behind the head; never called for a message with a tag. */
+  #popSecond(): void {
+    const slot = this.#first;
+    const next = (slot + 1) & (this.#kinds.length - 1);
+    this.#kinds[next] = this.#kinds[slot]!;
+    this.#tags[next] = this.#tags[slot];
+    this.#tags[slot] = undefined;
+    this.#first = next;
+    this.#size--;
+  }
+
+  #popDone(): void {
+    const tag = this.#pop();
+    if (tag !== undefined) this.#done(tag);
   }
 
   /** Copy messages outside a copy have no answer. */
@@ -164,7 +193,7 @@ export class Conversation<Tag> {
       if (this.#size === 0) return;
       const head = this.#kindAt(0);
       if (head === kind) {
-        this.#pop();
+        this.#popDone();
         return;
       }
       // A Sync answers with nothing but Z, so this one was ignored. Within a Query these are its own answers.
@@ -176,14 +205,12 @@ export class Conversation<Tag> {
   /** The copy of the head (a Query or an Execute) is complete: what the server read during it is answered with it. */
   #copyEnded(): void {
     this.#copying = false;
-    this.#behindHead(() => {
-      while (this.#size > 0) {
-        const kind = this.#kindAt(0);
-        if (!isCopyMessage(kind) && kind !== Frontend.Sync) return;
-        this.#pop();
-        if (kind === Frontend.CopyDone || kind === Frontend.CopyFail) return;
-      }
-    });
+    while (this.#size > 1) {
+      const kind = this.#kindAt(1);
+      if (!isCopyMessage(kind) && kind !== Frontend.Sync) return;
+      this.#popSecond();
+      if (kind === Frontend.CopyDone || kind === Frontend.CopyFail) return;
+    }
   }
 
   #failed(): void {
@@ -191,46 +218,34 @@ export class Conversation<Tag> {
     if (this.#copying) {
       // What the copy had read of Syncs when it failed: those before its first data.
       this.#copying = false;
-      this.#behindHead(() => {
-        while (this.#size > 0 && this.#kindAt(0) === Frontend.Sync) this.#pop();
-      });
+      while (this.#size > 1 && this.#kindAt(1) === Frontend.Sync) this.#popSecond();
     }
     if (this.#size === 0) return;
-    const head = this.#kindAt(0);
-    if (head !== Frontend.Query && head !== Frontend.FunctionCall && head !== Frontend.Sync) {
-      this.#skipping = true;
-      while (this.#size > 0 && this.#kindAt(0) !== Frontend.Sync) this.#pop();
-      this.#discarding = this.#size === 0;
+    switch (this.#kindAt(0)) {
+      case Frontend.Query:
+      case Frontend.FunctionCall:
+      case Frontend.Sync:
+        return;
+      case Frontend.Execute:
+        this.#popDone();
     }
+    this.#skipping = true;
+    while (this.#size > 0 && this.#kindAt(0) !== Frontend.Sync) this.#pop();
+    this.#discarding = this.#size === 0;
   }
 
   #ready(): void {
     this.#copying = false;
     while (this.#size > 0) {
       const kind = this.#kindAt(0);
-      this.#pop();
-      if (kind === Frontend.Sync) break;
-      if (!this.#skipping && (kind === Frontend.Query || kind === Frontend.FunctionCall)) break;
+      const ends = !this.#skipping && (kind === Frontend.Query || kind === Frontend.FunctionCall);
+      if (ends) this.#popDone();
+      else this.#pop();
+      if (ends || kind === Frontend.Sync) break;
     }
     this.#skipping = false;
     this.#discarding = false;
     this.#unsynced = this.#size > 0;
-  }
-
-  /** Runs `take` on what stands behind the head. */
-  #behindHead(take: () => void): void {
-    if (this.#size === 0) return;
-    const slot = this.#first;
-    const kind = this.#kinds[slot]!;
-    const tag = this.#tags[slot];
-    const marked = this.marked;
-    this.#pop();
-    this.marked = marked;
-    take();
-    this.#first = (this.#first - 1) & (this.#kinds.length - 1);
-    this.#kinds[this.#first] = kind;
-    this.#tags[this.#first] = tag;
-    this.#size++;
   }
 
   #grow(): void {

@@ -161,6 +161,20 @@ group('pipelines', () => {
     expect(types).toMatch(/^EZTDCZ/);
   });
 
+  test('a Parse of a name that is in use fails, and errors of the statement that has it stay where they are', async () => {
+    const body = "SELECT df.if('SELECT true', 'a' ~> 'b', 'c' | 'd'), nope";
+    const named = (sql: string) =>
+      parse(`CREATE FUNCTION pg_temp.g() RETURNS text LANGUAGE sql AS $f$ ${sql} $f$`, 'n');
+    const run = [bind([], { statement: 'n' }), execute(), sync];
+    const [atOnce, waited, again] = await same(
+      send(named(body), ...run, parse('SELECT 1', 'n'), sync, ...run),
+      [{ send: [parse('SELECT 1', 'n'), sync], wait: 'Z' }, { send: run }],
+      // As long as no Parse has given the name to another one.
+      send(query('DEALLOCATE n'), named('SELECT nothing'), ...run, close('S', 'n'), named(body), ...run),
+    );
+    expect([atOnce, waited, again]).toEqual(['12EZEZ2EZZ', 'EZ2EZZ', 'CZ12EZ312EZZ']);
+  });
+
   test("operators written without a blank between them are another operator: the server's own error", async () => {
     const [types] = await same(
       send(query("SELECT 'a' ~>@> 'b'"), query("SELECT 'a' ~>-1"), query('SELECT 1')),
