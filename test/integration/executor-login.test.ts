@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,11 +17,19 @@ let app: pg.Client;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'executor-login-'));
-  server = await OwnServer.start();
+  server = await OwnServer.start({
+    hba: ['trusted trust', 'hashed md5', 'clear password'].map(
+      (who) => `host all ${who.replace(' ', ' 127.0.0.1/32 ')}`,
+    ),
+  });
   await server.query(`CREATE ROLE app LOGIN PASSWORD 'app-password'`);
+  await server.query('CREATE ROLE trusted LOGIN');
+  await server.query(`SET password_encryption = 'md5'; CREATE ROLE hashed LOGIN PASSWORD 'hashed-password'`);
+  await server.query(`CREATE ROLE clear LOGIN PASSWORD 'clear-password'`);
   const proxy = await startProxyAt(server.url());
   await proxy.stop();
-  await server.query(`SELECT df.grant_usage('app')`);
+  for (const role of ['app', 'trusted', 'hashed', 'clear'])
+    await server.query(`SELECT df.grant_usage('${role}')`);
   app = new pg.Client({ connectionString: server.url().replace(/\/\/[^@]*@/, '//app:app-password@') });
   app.on('error', () => {});
   await app.connect();
@@ -46,6 +55,25 @@ async function start(database?: string, first = 'df.sleep(0)'): Promise<string> 
   return rows[0].id;
 }
 
+/** As the role, past any proxy: whoever may become it by being a superuser. */
+async function startAs(role: string): Promise<string> {
+  const { rows } = await server
+    .query(`SET SESSION AUTHORIZATION ${role}; SELECT df.start('SELECT session_user::text AS who') AS id`)
+    .then((results) => (results as unknown as pg.QueryResult[])[1]!);
+  return rows[0].id;
+}
+
+/** Until the instance waits for that. */
+async function waits(id: string, why: RegExp): Promise<void> {
+  await until(
+    async () => {
+      const { rows } = await server.query(`SELECT waiting FROM _df.instances WHERE id = '${id}'`);
+      return why.test(rows[0].waiting);
+    },
+    { what: `${id} to wait: ${why}` },
+  );
+}
+
 /** @returns the final status, and the output */
 async function end(id: string): Promise<[string, string]> {
   const row = await until(
@@ -67,12 +95,7 @@ test('a database that takes no connections is waited for, one that is dropped is
   try {
     await server.query('ALTER DATABASE closed ALLOW_CONNECTIONS false');
     const id = await start('closed');
-    await until(async () => {
-      const { rows } = await server.query(`SELECT waiting FROM _df.instances WHERE id = '${id}'`);
-      return /cannot log in now: database "closed" is not currently accepting connections/.test(
-        rows[0].waiting,
-      );
-    });
+    await waits(id, /cannot log in now: database "closed" is not currently accepting connections/);
     await server.query('ALTER DATABASE closed ALLOW_CONNECTIONS true');
     expect(await end(id)).toEqual(['completed', expect.stringContaining('"app"')]);
     const dropped = await start('closed', 'df.sleep(1)');
@@ -147,4 +170,69 @@ describe.each(['1', '2'])('client_auth = trust with workers=%s', (workers) => {
       await server.query("ALTER ROLE app PASSWORD 'app-password'");
     });
   });
+});
+
+/** A login through a proxy. */
+async function logIn(port: number, role: string): Promise<void> {
+  const password = `${role}-password`;
+  const client = new pg.Client({ host: '127.0.0.1', port, user: role, password, database: 'postgres' });
+  await client.connect();
+  await client.end();
+}
+
+test('a role that the server lets in unasked needs no credential', async () => {
+  const proxy = await startProxyAt(server.url());
+  try {
+    expect(await end(await startAs('trusted'))).toEqual(['completed', expect.stringContaining('"trusted"')]);
+  } finally {
+    await proxy.stop();
+  }
+});
+
+test('what a login by md5 leaves is sealed, and outlives the proxy; a password in clear text is not, and does not', async () => {
+  const settings = {
+    credential_key_file: await file('key', randomBytes(32).toString('hex')),
+    session_idle_timeout: '0',
+  };
+  const first = await startProxyAt(server.url(), settings);
+  try {
+    for (const role of ['hashed', 'clear']) {
+      await logIn(first.port, role);
+      expect(await end(await startAs(role))).toEqual(['completed', expect.stringContaining(`"${role}"`)]);
+    }
+    await until(async () => (await server.query('SELECT role FROM _df.credentials')).rows.length > 0);
+  } finally {
+    await first.stop();
+  }
+  expect((await server.query('SELECT role FROM _df.credentials')).rows).toEqual([{ role: 'hashed' }]);
+  const second = await startProxyAt(server.url(), settings);
+  try {
+    expect((await end(await startAs('hashed')))[0]).toBe('completed');
+    const id = await startAs('clear');
+    await waits(
+      id,
+      /"clear" has no usable credential: the server asks for a password \(cleartext\) and none is known/,
+    );
+    await logIn(second.port, 'clear');
+    expect((await end(id))[0]).toBe('completed');
+  } finally {
+    await second.stop();
+  }
+});
+
+test.each([
+  ['loses LOGIN', 'ALTER ROLE leaver NOLOGIN', /^Failed to connect to database 'postgres' as 'leaver'/],
+  ['is dropped', 'DROP OWNED BY leaver; DROP ROLE leaver', /submitted_by role no longer exists in pg_roles/],
+])('an instance that waits for a login of its role fails when the role %s', async (_, sql, output) => {
+  await server.query(`CREATE ROLE leaver LOGIN PASSWORD 'leaver-password'; SELECT df.grant_usage('leaver')`);
+  const proxy = await startProxyAt(server.url());
+  try {
+    const id = await startAs('leaver');
+    await waits(id, /has no usable credential/);
+    await server.query(sql);
+    expect(await end(id)).toEqual(['failed', expect.stringMatching(output)]);
+  } finally {
+    await proxy.stop();
+    await server.query('DROP OWNED BY leaver; DROP ROLE leaver').catch(() => {});
+  }
 });
