@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { command } from '../../../src/config/kinds.js';
 import { EnvironmentPasswords, passwordVariable } from '../../../src/upstream/credentials/environment.js';
+import { PasswordCommand } from '../../../src/upstream/credentials/password-command.js';
 import {
   matches,
   PasswordFile,
@@ -166,5 +167,53 @@ describe('commands', () => {
       },
       { what: 'the grandchild to be gone' },
     );
+  });
+});
+
+describe('the password of a command', () => {
+  let number = 0;
+  /** Prints another password at each run; nothing for nobody. */
+  function counting(ttlMs: number) {
+    const runs = join(directory, `runs${number++}`);
+    const script = `echo run >> "$1"; test "$PGUSER" = nobody || echo "$PGUSER@$PGHOST $(wc -l < "$1" | tr -d ' ')"`;
+    const command = new PasswordCommand({
+      command: ['/bin/sh', '-c', script, 'sh', runs],
+      timeoutMs: 5000,
+      ttlMs,
+    });
+    return (role = 'app', host = 'db') => command.find({ ...wanted, role, address: { host, port: 5432 } });
+  }
+
+  test('is used for its time to live by all who ask, each role and server having its own', async () => {
+    const find = counting(60_000);
+    expect(await Promise.all([find(), find(), find()])).toEqual(['app@db 1', 'app@db 1', 'app@db 1']);
+    expect(await find('other')).toBe('other@db 2');
+    expect(await find('app', 'standby')).toBe('app@standby 3');
+    expect(await find()).toBe('app@db 1');
+    expect(await find('nobody')).toBeUndefined();
+  });
+
+  test('is made anew when its time is over; with none, for each login', async () => {
+    const find = counting(100);
+    expect(await find()).toBe('app@db 1');
+    await until(async () => (await find()) === 'app@db 2', { what: 'another run' });
+    const once = counting(0);
+    expect([await once(), await once()]).toEqual(['app@db 1', 'app@db 2']);
+  });
+
+  test('that was kept and is refused is made anew; one that was made just now would be no better', async () => {
+    const script = 'echo run >> "$1"; wc -l < "$1" | tr -d " "';
+    const runs = join(directory, 'refused');
+    const command = new PasswordCommand({
+      command: ['/bin/sh', '-c', script, 'sh', runs],
+      timeoutMs: 5000,
+      ttlMs: 60_000,
+    });
+    expect(await command.find(wanted)).toBe('1');
+    expect(await command.find(wanted)).toBe('1');
+    expect(command.refused(wanted)).toBe(true);
+    expect(await command.find(wanted)).toBe('2');
+    expect(command.refused(wanted)).toBe(false);
+    expect(await command.find(wanted)).toBe('3');
   });
 });
