@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -178,6 +179,38 @@ async function logIn(port: number, role: string): Promise<void> {
   const client = new pg.Client({ host: '127.0.0.1', port, user: role, password, database: 'postgres' });
   await client.connect();
   await client.end();
+}
+
+test('a command that is still running when the proxy ends is ended with it', async () => {
+  const marker = join(directory, 'command.pid');
+  const script = await file('hangs.sh', `echo $$ > ${marker}.new; mv ${marker}.new ${marker}; sleep 600\n`);
+  const sets = [
+    `credential_command=/bin/sh ${script}`,
+    'credential_command_timeout=10min',
+    'drain_timeout=1s',
+  ];
+  const proxy = program([
+    ...['serve', '--listen', '127.0.0.1:0', '--upstream', server.url()],
+    ...sets.flatMap((set) => ['--set', set]),
+  ]);
+  await proxy.line(/listening on/);
+  const id = await start();
+  const pid = Number(await until(() => readFile(marker, 'utf8').catch(() => false), { what: 'the command' }));
+  expect(isRunning(pid)).toBe(true);
+  proxy.child.kill('SIGTERM');
+  await proxy.ended;
+  await until(() => !isRunning(pid), { what: 'the command to be gone' });
+  await server.query(`SELECT df.cancel('${id}')`);
+});
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+  // Where nobody has asked for its status it is still listed.
+  return process.platform !== 'linux' || !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
 }
 
 test('a role that the server lets in unasked needs no credential', async () => {

@@ -1,5 +1,5 @@
 /** Runs a program that prints a secret. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 
 /** It did not give a secret; the message is for people: how it ended, and the first line that it said on stderr. */
 export class CommandFailure extends Error {
@@ -11,9 +11,32 @@ const MAX_REASON = 200;
 /** Of our environment, what is no program's business: the admin role's password, keys, roles' passwords. */
 const OURS = /^PG_DURABLE_|^PGPASSWORD$/;
 
+const running = new Set<ChildProcess>();
+let watching = false;
+
+/** What has begun in its own process group would not end with us. */
+function endWithUs(child: ChildProcess): void {
+  if (!watching) {
+    watching = true;
+    process.on('exit', () => {
+      for (const each of running) killGroup(each);
+    });
+  }
+  running.add(child);
+  child.once('close', () => running.delete(child));
+}
+
+function killGroup(child: ChildProcess): void {
+  try {
+    if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+  } catch {
+    child.kill('SIGKILL'); // the group is gone, or there never was one
+  }
+}
+
 /**
  * Runs a program without a shell and gives what it wrote to stdout; the caller overwrites it after use. The program
- * and its children are killed at the time-out.
+ * and its children are killed at the time-out, and when this process ends.
  * @param command program and arguments
  * @param environment of the program; variables of ours that hold secrets are taken out
  * @param timeoutMs for the whole of it
@@ -29,17 +52,14 @@ export function runForSecret(
   return new Promise((resolve, reject) => {
     // a process group of its own, so that what it has started can be ended with it
     const child = spawn(file, args, { env, stdio: ['ignore', 'pipe', 'pipe'], shell: false, detached: true });
+    endWithUs(child);
     const out: Buffer[] = [];
     let length = 0;
     let said = '';
     let killed: string | undefined;
     const kill = (why: string): void => {
       killed ??= why;
-      try {
-        if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
-      } catch {
-        child.kill('SIGKILL'); // the group is gone, or there never was one
-      }
+      killGroup(child);
       child.stdout.destroy();
       child.stderr.destroy();
     };
