@@ -3,13 +3,16 @@ import { message } from '../../src/wire/message.js';
 import { protocolVersion, startupPacket } from '../../src/wire/startup.js';
 import type { Dice } from '../chaos/dice.js';
 import { conversation } from '../conversations/generate.js';
-import { LENGTHS, mutated, randomBytes, word } from './mutate.js';
+import { badPassword, badScram, type Write } from './authentication.js';
+import { LENGTHS, mutated, randomBytes, request, word } from './mutate.js';
 
 /** Whom a start-up packet names. */
 export interface Identity {
   readonly user: string;
   readonly password: string;
   readonly database: string;
+  /** Asked for SCRAM-SHA-256 instead of the password itself. */
+  readonly scram: boolean;
 }
 
 const ODD = [
@@ -31,9 +34,8 @@ const ODD = [
  * What a client sends first, each with something wrong.
  * @returns its writes: each goes out when the proxy has answered the one before, or has had time to
  */
-export function beforeLogin(dice: Dice, who: Identity): Buffer[] {
+export function beforeLogin(dice: Dice, who: Identity): Write[] {
   const startup = startupPacket({ user: who.user, database: who.database });
-  const request = (code: number) => Buffer.concat([word(8), word(code)]);
   const encryption = () => request(dice.pick([Request.SSL, Request.GSSENC])!);
   switch (dice.between(0, 11)) {
     case 0:
@@ -73,8 +75,8 @@ export function beforeLogin(dice: Dice, who: Identity): Buffer[] {
     case 9:
       return [oddStartup(dice, who)];
     default:
-      // A good start-up packet, and nonsense where the password should be.
-      return [startup, authentication(dice, who.password)];
+      // A good start-up packet, and then nonsense.
+      return [startup, ...(who.scram ? badScram : badPassword)(dice, who.password)];
   }
 }
 
@@ -98,67 +100,48 @@ function oddStartup(dice: Dice, who: Identity): Buffer {
   return Buffer.concat([word(8 + body.length), word(protocolVersion(3, minor)), body]);
 }
 
-const PASSWORD = 0x70;
-
-function authentication(dice: Dice, password: string): Buffer {
-  const good = message(PASSWORD, Buffer.from(`${password}\0`));
-  switch (dice.between(0, 8)) {
-    case 0:
-      return mutated(good, dice);
-    case 1:
-      return message(PASSWORD, Buffer.from(password));
-    case 2:
-      return message(PASSWORD, Buffer.alloc(0));
-    case 3:
-      return message(PASSWORD, randomBytes(dice, dice.between(1, 70_000)));
-    case 4:
-      return message(dice.between(0, 255), Buffer.from(`${password}\0`));
-    case 5:
-      return message(
-        PASSWORD,
-        Buffer.concat([Buffer.from('SCRAM-SHA-256\0'), word(dice.pick(LENGTHS)!), Buffer.from('n,,n=,r=')]),
-      );
-    case 6:
-      return Buffer.concat([Buffer.from([PASSWORD]), word(dice.pick(LENGTHS)!), randomBytes(dice, 40)]);
-    case 7:
-      return Buffer.concat([good, good, randomBytes(dice, 30)]);
-    default:
-      return randomBytes(dice, dice.between(1, 100));
-  }
+/** A message of a session. */
+export interface Input {
+  readonly bytes: Buffer;
+  /** Something is wrong with it. */
+  readonly malformed: boolean;
 }
 
-/** Messages of a session, each with something wrong; all are sent, in this order. */
-export function afterLogin(dice: Dice, seed: number): Buffer[] {
+/** Messages of a session, most with something wrong; all are sent, in this order. */
+export function afterLogin(dice: Dice, seed: number): Input[] {
   const { turns } = conversation(seed, dice.between(0, 2 ** 30));
   const good = turns
     .flatMap((turn) => turn.steps.flatMap((step) => step.send))
     .filter((each) => each.length < 20_000);
-  return good.slice(0, 30).map((bytes) => {
-    switch (dice.between(0, 9)) {
-      case 0:
-      case 1:
-      case 2:
-      case 3: {
-        // The frame stays whole, so that the session goes on.
-        const body = mutated(bytes.subarray(5), dice);
-        return message(bytes[0]!, body);
-      }
-      case 4:
-        return message(dice.pick([...'QPBEDCSHFdcfXp!'])!.charCodeAt(0), bytes.subarray(5));
-      case 5:
-        return message(bytes[0]!, randomBytes(dice, dice.between(0, 300)));
-      case 6:
-        return dice.once(4) ? mutated(bytes, dice) : Buffer.concat([bytes, bytes]);
-      case 7:
-        return dice.once(8)
-          ? Buffer.concat([bytes.subarray(0, 1), word(dice.pick(LENGTHS)!), bytes.subarray(5)])
-          : bytes;
-      case 8:
-        return dice.once(8)
-          ? randomBytes(dice, dice.between(1, 60))
-          : message(bytes[0]!, bytes.subarray(5, 5 + dice.between(0, 40)));
-      default:
-        return bytes;
-    }
+  return good.slice(0, 30).map((each) => {
+    const bytes = spoilt(each, dice);
+    return { bytes, malformed: !bytes.equals(each) };
   });
+}
+
+function spoilt(bytes: Buffer, dice: Dice): Buffer {
+  switch (dice.between(0, 9)) {
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+      // The frame stays whole, so that the session goes on.
+      return message(bytes[0]!, mutated(bytes.subarray(5), dice));
+    case 4:
+      return message(dice.pick([...'QPBEDCSHFdcfXp!'])!.charCodeAt(0), bytes.subarray(5));
+    case 5:
+      return message(bytes[0]!, randomBytes(dice, dice.between(0, 300)));
+    case 6:
+      return dice.once(4) ? mutated(bytes, dice) : Buffer.concat([bytes, bytes]);
+    case 7:
+      return dice.once(8)
+        ? Buffer.concat([bytes.subarray(0, 1), word(dice.pick(LENGTHS)!), bytes.subarray(5)])
+        : bytes;
+    case 8:
+      return dice.once(8)
+        ? randomBytes(dice, dice.between(1, 60))
+        : message(bytes[0]!, bytes.subarray(5, 5 + dice.between(0, 40)));
+    default:
+      return bytes;
+  }
 }

@@ -19,6 +19,11 @@ export function word(value: number): Buffer {
   return out;
 }
 
+/** A request for encryption, or a cancel request without its key. */
+export function request(code: number): Buffer {
+  return Buffer.concat([word(8), word(code)]);
+}
+
 /** The bytes with one to three random changes; never the same length for sure, never empty. */
 export function mutated(bytes: Buffer, dice: Dice): Buffer {
   let out: Buffer = Buffer.from(bytes);

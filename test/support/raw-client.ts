@@ -17,6 +17,8 @@ export interface RawOptions {
   parameters?: Record<string, string>;
   /** Protocol version number, 3.0 unless given. */
   protocol?: number;
+  /** Takes the place of host and port: connected, encrypted if it is to be, with nothing of the protocol sent. */
+  socket?: Socket;
 }
 
 /** A message of the server. */
@@ -51,7 +53,7 @@ export class RawClient {
 
   /** Connects and logs in; the first messages kept are those behind AuthenticationOk. */
   static async login(options: RawOptions): Promise<RawClient> {
-    const client = new RawClient(await open(options.host, options.port));
+    const client = new RawClient(options.socket ?? (await open(options.host, options.port)));
     const { rest } = await login({
       socket: client.socket,
       startup: startupPacket(
