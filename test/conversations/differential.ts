@@ -1,4 +1,5 @@
 import type { Conversation, Turn } from './conversation.js';
+import type { Reach } from './reach.js';
 import { readable, readableAnswer } from './readable.js';
 import type { Sides } from './sides.js';
 import { type Transcript, talk } from './talk.js';
@@ -12,24 +13,37 @@ export interface Difference {
 /** Most conversations held to make a failing one smaller. */
 const MAX_TRIALS = 150;
 
-/** Holds the conversation on both sides at the same time; null where the server said the same. */
-export async function compare(sides: Sides, conversation: Conversation): Promise<Difference | null> {
-  const found = await held(sides, conversation);
+/**
+ * Holds the conversation on both sides at the same time; null where the server said the same.
+ * @param reach notes what was said directly
+ */
+export async function compare(
+  sides: Sides,
+  conversation: Conversation,
+  reach?: Reach,
+): Promise<Difference | null> {
+  const found = await difference(sides, conversation, reach);
   if (found === null) return null;
   const small = await smaller(sides, conversation);
-  const shown = (await held(sides, small)) ?? found;
+  const shown = (await difference(sides, small)) ?? found;
   const original = small === conversation ? '' : `${found}\n\nThe smallest conversation that shows it:\n`;
   return { number: conversation.number, text: `${original}${readable(small)}\n${shown}` };
 }
 
-async function held(sides: Sides, conversation: Conversation): Promise<string | null> {
+/** The first thing that is not the same, for a person to read; null if there is none. */
+export async function difference(
+  sides: Sides,
+  conversation: Conversation,
+  reach?: Reach,
+): Promise<string | null> {
   await sides.reset();
   const [direct, proxied] = await Promise.all([
     talk(sides.direct, conversation),
     talk(sides.proxied, conversation),
   ]);
-  const difference = firstDifference(conversation, direct, proxied);
-  if (difference !== null) return difference;
+  reach?.note(conversation, direct);
+  const found = firstDifference(conversation, direct, proxied);
+  if (found !== null) return found;
   const complaints = sides.complaints();
   return complaints.length > 0 ? `the proxy complained: ${complaints.join('\n')}` : null;
 }
@@ -67,7 +81,7 @@ async function smaller(sides: Sides, failing: Conversation): Promise<Conversatio
   let best = failing;
   let trials = 0;
   const attempt = async (candidate: Conversation): Promise<boolean> => {
-    if (trials++ >= MAX_TRIALS || (await held(sides, candidate)) === null) return false;
+    if (trials++ >= MAX_TRIALS || (await difference(sides, candidate)) === null) return false;
     best = candidate;
     return true;
   };

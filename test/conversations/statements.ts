@@ -19,7 +19,11 @@ const savepoint = (dice: Dice) => dice.pick(['s1', 's2'])!;
 const cursor = (dice: Dice) => dice.pick(['c1', 'c2'])!;
 const prepared = (dice: Dice) => dice.pick(['q1', 'q2'])!;
 
+/** One literal without standard_conforming_strings, and no statement at all with them. */
+export const BACKSLASH = "SELECT 'a\\' ~> ''b'";
+
 const READS: readonly Make[] = [
+  () => BACKSLASH,
   (dice) => `SELECT ${dice.between(0, 9999)}`,
   (dice) => `SELECT id, name, data FROM items WHERE id < ${id(dice)} ORDER BY id`,
   (dice) => `SELECT n, 'row ' || n AS text FROM generate_series(1, ${dice.between(0, 300)}) AS n`,
@@ -151,7 +155,12 @@ function step(dice: Dice, depth = 0): string {
 }
 
 /** Always with an operator on string literals, which both sides take for the DSL's. */
-const chain = (dice: Dice) => `('a' ~> ${step(dice)})`;
+export const chain = (dice: Dice): string => `('a' ~> ${step(dice)})`;
+
+/** Fifty rows with an operator, or fewer and then an error. */
+export function manyGraphs(dice: Dice): string {
+  return `SELECT id, ${chain(dice)}, 10 / (id - ${dice.between(1, 99)}) FROM items ORDER BY id`;
+}
 
 const DSL: readonly Make[] = [
   (dice) => `SELECT ${chain(dice)}`,
@@ -170,6 +179,8 @@ const DSL: readonly Make[] = [
     `CREATE OR REPLACE FUNCTION pg_temp.f() RETURNS text LANGUAGE sql AS $f$ SELECT ${chain(dice)} $f$`,
   () => 'SELECT pg_temp.f()',
   () => "SELECT df.setvar('v', 'x'), df.getvar('v')",
+  (dice) => `SELECT df.status(df.start(${chain(dice)}))`,
+  (dice) => `SELECT df.cancel(df.start(${chain(dice)}), 'no more') IS NOT NULL AS said`,
   () => 'SELECT count(*) >= 0 AS ok FROM df.list_instances()',
   (dice) => `SELECT df.explain(${chain(dice)})`,
 ];

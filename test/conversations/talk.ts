@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import { LoginError } from '../../src/upstream/login.js';
 import { Backend } from '../../src/wire/codes.js';
 import { FieldCode, fieldText, readFields, writeFields } from '../../src/wire/fields.js';
 import { readParameterStatus } from '../../src/wire/parameter-status.js';
@@ -17,12 +18,14 @@ export interface Side {
   readonly database: string;
   /** Another session in the same database, for notifications. */
   readonly other: pg.Client;
+  /** Longest wait for anything, milliseconds. */
+  readonly patienceMs?: number;
 }
 
 /** What the server said, turn by turn; the first entry is the login. */
 export type Transcript = ServerMessage[][];
 
-/** Longest wait for anything, milliseconds: what takes longer hangs. */
+/** Longest wait for anything, milliseconds, unless a side has its own: what takes longer hangs. */
 const PATIENCE_MS = 10_000;
 
 /**
@@ -37,7 +40,7 @@ const ASYNCHRONOUS = new Set(['A', 'N', 'S']);
 
 /** Holds the conversation and writes down what the server says. */
 export async function talk(side: Side, conversation: Conversation): Promise<Transcript> {
-  const client = await RawClient.login({
+  const client = await RawClient.authenticate({
     host: side.host,
     port: side.port,
     user: side.user,
@@ -45,28 +48,34 @@ export async function talk(side: Side, conversation: Conversation): Promise<Tran
     database: side.database,
     parameters: { ...conversation.startup },
     protocol: conversation.protocol,
-  });
-  const key = client.key();
-  const transcript: Transcript = [client.messages.map(normalised)];
+  }).catch(refusal);
+  if (!(client instanceof RawClient)) return [[client]];
+  const reached = (condition: () => boolean, what: string) =>
+    patiently(client, condition, what, side.patienceMs ?? PATIENCE_MS);
+  const transcript: Transcript = [];
   const dice = new Dice(conversation.number);
   try {
+    await reached(() => client.count('Z') > 0 || client.closed, 'the end of the login');
+    transcript.push(client.messages.map(normalised));
+    if (client.closed) return transcript;
+    const key = client.key();
     for (const turn of conversation.turns) {
       client.forget();
       for (const step of turn.steps) {
         if (client.closed) break;
         const from = client.messages.length;
         await send(client, step, conversation.pieces, dice);
-        if (step.wait !== undefined) await answered(client, step.wait, from);
+        if (step.wait !== undefined) await answered(client, step.wait, from, reached);
         if (step.act === 'cancel') await cancel(side, key);
-        if (step.act === 'notify') await notify(side, client, from);
+        if (step.act === 'notify') await notify(side, client, from, reached);
       }
-      await fence(client);
+      await fence(client, reached);
       transcript.push(client.messages.map(normalised));
       if (client.closed) return transcript;
     }
     client.forget();
     client.socket.end(terminate);
-    await reached(client, () => client.closed, 'the close');
+    await reached(() => client.closed, 'the close');
     transcript.push(client.messages.map(normalised));
     return transcript;
   } catch (error) {
@@ -81,6 +90,12 @@ export async function talk(side: Side, conversation: Conversation): Promise<Tran
   }
 }
 
+/** The error with which the server has ended a login. @throws what is none */
+function refusal(error: unknown): ServerMessage {
+  if (!(error instanceof LoginError) || error.raw === undefined) throw error;
+  return { type: String.fromCharCode(error.raw[0]!), body: error.raw.subarray(5) };
+}
+
 async function send(client: RawClient, step: Step, pieces: number, dice: Dice): Promise<void> {
   const bytes = Buffer.concat(step.send);
   if (bytes.length === 0) return;
@@ -90,13 +105,13 @@ async function send(client: RawClient, step: Step, pieces: number, dice: Dice): 
   else await client.sendInChunks(bytes, () => dice.between(1, size));
 }
 
-async function answered(client: RawClient, wait: string, from: number): Promise<void> {
+async function answered(client: RawClient, wait: string, from: number, reached: Reached): Promise<void> {
   if (client.count('E') > 0) return;
   const due = () => client.messages.slice(from).some((each) => each.type === 'E' || wait.includes(each.type));
-  await reached(client, () => due() || client.closed, `one of ${wait}`);
+  await reached(() => due() || client.closed, `one of ${wait}`);
 }
 
-async function fence(client: RawClient): Promise<void> {
+async function fence(client: RawClient, reached: Reached): Promise<void> {
   if (client.closed) return;
   const from = client.messages.length;
   client.send(...FENCE);
@@ -109,7 +124,7 @@ async function fence(client: RawClient): Promise<void> {
       .join('');
     return types.endsWith(FENCE_ANSWER);
   };
-  await reached(client, () => passed() || client.closed, 'the fence');
+  await reached(() => passed() || client.closed, 'the fence');
 }
 
 /** Settled when the server has closed, so that the signal has been sent. */
@@ -120,18 +135,25 @@ async function cancel(side: Side, key: Buffer): Promise<void> {
   socket.destroy();
 }
 
-async function notify(side: Side, client: RawClient, from: number): Promise<void> {
+async function notify(side: Side, client: RawClient, from: number, reached: Reached): Promise<void> {
   const known = client.count('A');
   await side.other.query("NOTIFY outside, 'from another session'");
   // A session in a transaction hears of it at the end of that.
   const said = client.messages.slice(from);
   const idle = said.findLast((each) => each.type === 'Z')?.body[0] === 0x49;
   const listens = said.some((each) => each.type === 'C' && each.body.toString() === 'LISTEN\0');
-  if (idle && listens) await reached(client, () => client.count('A') > known || client.closed, 'A');
+  if (idle && listens) await reached(() => client.count('A') > known || client.closed, 'A');
 }
 
 /** Waits for a condition that only the arrival of bytes or the close can make true. */
-function reached(client: RawClient, condition: () => boolean, what: string): Promise<void> {
+type Reached = (condition: () => boolean, what: string) => Promise<void>;
+
+function patiently(
+  client: RawClient,
+  condition: () => boolean,
+  what: string,
+  patienceMs: number,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const settle = (error?: Error) => {
       clearTimeout(timer);
@@ -145,8 +167,8 @@ function reached(client: RawClient, condition: () => boolean, what: string): Pro
       if (condition()) settle();
     };
     const timer = setTimeout(
-      () => settle(new Error(`hung: waited ${PATIENCE_MS} ms for ${what}`)),
-      PATIENCE_MS,
+      () => settle(new Error(`hung: waited ${patienceMs} ms for ${what}`)),
+      patienceMs,
     );
     client.socket.on('data', look);
     client.socket.on('close', look);

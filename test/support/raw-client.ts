@@ -51,8 +51,15 @@ export class RawClient {
     });
   }
 
-  /** Connects and logs in; the first messages kept are those behind AuthenticationOk. */
+  /** Connects, logs in and waits for ReadyForQuery; the first messages kept are those behind AuthenticationOk. */
   static async login(options: RawOptions): Promise<RawClient> {
+    const client = await RawClient.authenticate(options);
+    await client.ready();
+    return client;
+  }
+
+  /** The same without the wait: behind AuthenticationOk the server may still refuse. */
+  static async authenticate(options: RawOptions): Promise<RawClient> {
     const client = new RawClient(options.socket ?? (await open(options.host, options.port)));
     const { rest } = await login({
       socket: client.socket,
@@ -65,7 +72,6 @@ export class RawClient {
       passOn: (raw) => client.#take(raw),
     });
     client.read(rest);
-    await client.ready();
     return client;
   }
 
