@@ -1,4 +1,4 @@
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import { lstatSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { ListenAddress } from '../config/kinds.js';
 import { addressText, socketPath } from '../upstream/dial.js';
@@ -89,7 +89,7 @@ async function listenOnPath(server: Server, address: ListenAddress, mode: number
     throw new ListenError(address, `the path ${path} is longer than ${MAX_SOCKET_PATH} bytes`);
   }
   try {
-    await listening(server, { path });
+    await listening(server, { path, mode });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || !(await isAbandoned(path))) {
       fail(address, error);
@@ -99,9 +99,8 @@ async function listenOnPath(server: Server, address: ListenAddress, mode: number
     } catch {
       // Gone already, or not ours to remove: listening says which.
     }
-    await listening(server, { path }).catch((again) => fail(address, again));
+    await listening(server, { path, mode }).catch((again) => fail(address, again));
   }
-  chmodSync(path, mode);
 }
 
 /** Whether it is a socket on which nobody listens. */
@@ -123,13 +122,25 @@ async function isAbandoned(path: string): Promise<boolean> {
   });
 }
 
-function listening(server: Server, where: { path: string } | ListenAddress): Promise<void> {
+function listening(server: Server, where: { path: string; mode: number } | ListenAddress): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen('path' in where ? where : { host: where.host, port: where.port }, () => {
-      server.off('error', reject);
-      resolve();
-    });
+    const listen = (options: { path: string } | ListenAddress) =>
+      server.listen(options, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    if (!('path' in where)) {
+      listen(where);
+      return;
+    }
+    // The file is made by this call, and nobody may connect between that and a change of its permissions.
+    const before = process.umask(0o777 & ~where.mode);
+    try {
+      listen({ path: where.path });
+    } finally {
+      process.umask(before);
+    }
   });
 }
 

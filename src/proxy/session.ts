@@ -1,11 +1,10 @@
 import type { Socket } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
-import { forwardCancel } from '../upstream/cancel.js';
+import { forwardCancel, stopStatement } from '../upstream/cancel.js';
 import { wipe } from '../upstream/credentials/credential.js';
 import { DialError, dial, Servers } from '../upstream/dial.js';
 import { LoginError, ServerRefusal } from '../upstream/login.js';
 import { errorResponse, type Report } from '../wire/fields.js';
-import { cancelPacket, majorVersion } from '../wire/startup.js';
+import { cancelPacket, databaseOf, isReplication, majorVersion } from '../wire/startup.js';
 import { ClientGone } from './authentication/arrival.js';
 import { authenticate } from './authentication/authenticate.js';
 import { closed, dismiss } from './closing.js';
@@ -24,9 +23,6 @@ const SHUTDOWN: Report = {
   code: '57P01',
   message: 'terminating connection due to administrator command',
 };
-
-/** How long a cancel request of ours may take, milliseconds: a proxy that is to end does not wait for a silent server. */
-const INTERRUPT_MS = 2_000;
 
 /**
  * One client connection, from accept to close.
@@ -56,8 +52,8 @@ export class Session {
   #mute = false;
   #cancelling = false;
   /** Has the server stop what it does for this session. */
-  #interrupt: (() => Promise<void>) | undefined;
-  #interrupted: Promise<unknown> | undefined;
+  #stop: (() => Promise<void>) | undefined;
+  #stopped: Promise<void> | undefined;
 
   constructor(client: Socket, options: ProxyOptions, gate: Gate) {
     this.#gate = gate;
@@ -116,7 +112,7 @@ export class Session {
       clearTimeout(deadline);
       this.#server?.destroy();
       await closed(this.#client);
-      await this.#interrupted;
+      await this.#stopped;
     }
   }
 
@@ -130,10 +126,7 @@ export class Session {
   /** Ends the session now. */
   terminate(): void {
     if (this.#relay !== undefined) {
-      if (this.#relay.busy) {
-        const sent = this.#interrupt?.().catch(() => {});
-        this.#interrupted ??= Promise.race([sent, delay(INTERRUPT_MS, undefined, { ref: false })]);
-      }
+      if (this.#relay.busy) this.#stopped ??= this.#stop?.();
       this.#relay.terminate(SHUTDOWN);
       return;
     }
@@ -207,13 +200,14 @@ export class Session {
       return;
     }
     const user = opening.parameters.get('user') ?? '';
+    const database = databaseOf(opening.parameters);
     const { credential, greeting, fromClient, fromServer } = await authenticate(this.#options.clientAuth, {
       client: this.#client,
       server,
       address,
       packet: opening.packet,
       user,
-      database: databaseOf(opening),
+      database,
       rest: opening.rest,
       confidential: isConfidential(this.#client, this.#peer),
       local: this.#peer.local,
@@ -233,15 +227,14 @@ export class Session {
       if (user !== '') this.#options.credentials.capture(user, credential);
       wipe(credential);
     }
-    log.debug({ client: this.#peer.address, user, database: databaseOf(opening) }, 'session opened');
-    const traffic = newTraffic(
-      this.#mayRewrite(opening) ? this.#options.rewriter : null,
-      this.#options.maxRewriteBytes,
-    );
+    log.debug({ client: this.#peer.address, user, database }, 'session opened');
+    // df lives in the control database only, and the commands of a walsender are not SQL.
+    const mayRewrite = database === this.#options.controlDatabase && !isReplication(opening.parameters);
+    const traffic = newTraffic(mayRewrite ? this.#options.rewriter : null, this.#options.maxRewriteBytes);
     let forgetKey = () => {};
     traffic.onCancelKey = (key) => {
       const packet = cancelPacket(key);
-      this.#interrupt = () => forwardCancel(upstream, packet, INTERRUPT_MS, exact);
+      this.#stop = () => stopStatement(upstream, packet, exact);
       if (upstream instanceof Servers && upstream.keys.needed) forgetKey = upstream.keys.remember(key, exact);
     };
     const relay = new Relay(this.#client, server, traffic, this.#options.onWorkCommitted);
@@ -249,11 +242,6 @@ export class Session {
     if (greeting.length > 0) this.#client.write(greeting);
     await relay.run(fromClient, fromServer).finally(() => forgetKey());
     log.debug({ user }, 'session closed');
-  }
-
-  /** df lives in the control database only, and the commands of a walsender are not SQL. */
-  #mayRewrite(opening: Startup): boolean {
-    return databaseOf(opening) === this.#options.controlDatabase && !isReplication(opening);
   }
 
   /** Both directions as they come, until the server has closed. */
@@ -284,7 +272,7 @@ export class Session {
     }
     if (error instanceof DialError) {
       log.warn({ reason: error.message }, 'server not reachable');
-      this.#refuse({ severity: 'FATAL', code: error.code, message: error.message });
+      this.#refuse({ severity: 'FATAL', code: error.code, message: error.forClient });
       return;
     }
     if (error instanceof ClientGone) {
@@ -300,17 +288,6 @@ export class Session {
     if (this.#mute) this.#client.destroy();
     else dismiss(this.#client, errorResponse(report));
   }
-}
-
-/** Whether the server will make this a walsender: any value but one that it reads as false. */
-function isReplication(opening: Startup): boolean {
-  const value = opening.parameters.get('replication');
-  return value !== undefined && !/^(0|off?|no?|f(a(l(se?)?)?)?)$/i.test(value);
-}
-
-/** The database that a start-up packet means: the role's name unless it says otherwise. */
-function databaseOf(opening: Startup): string {
-  return opening.parameters.get('database') || (opening.parameters.get('user') ?? '');
 }
 
 /**

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { UpstreamAddress } from './address.js';
 import { DialError, dial, type Reached, Servers, type Target } from './dial.js';
 import { eachAddress, NotReached, reach } from './reach.js';
@@ -37,6 +38,18 @@ export async function forwardCancel(
   throw reason instanceof NotReached
     ? new DialError(`could not send cancel request: ${reason.message}`, reason.code)
     : reason;
+}
+
+/** How long a cancel request of ours may take, milliseconds: a proxy that is to end does not wait for a silent server. */
+const STOP_MS = 2_000;
+
+/**
+ * Has the server stop what it does for a session that is about to be closed. Never rejects, and takes no longer than
+ * two seconds.
+ */
+export async function stopStatement(target: Target, packet: Buffer, at: UpstreamAddress): Promise<void> {
+  const sent = forwardCancel(target, packet, STOP_MS, at).catch(() => {});
+  await Promise.race([sent, delay(STOP_MS, undefined, { ref: false })]);
 }
 
 /** A name that cannot be resolved stays what it is: connecting to it says why. */

@@ -1,6 +1,6 @@
 import { addressText, type UpstreamAddress } from './address.js';
 import { NotReached, type Reached, reach, type Transport } from './reach.js';
-import { Servers } from './servers.js';
+import { type NoServer, Servers } from './servers.js';
 
 export { addressText, socketPath, type UpstreamAddress } from './address.js';
 export type { Reached } from './reach.js';
@@ -9,16 +9,19 @@ export { Servers } from './servers.js';
 /** What can be dialled: the configured servers, or one address by itself, without encryption. */
 export type Target = Servers | UpstreamAddress;
 
-/** The server cannot be reached; the message names it and the reason, and is fit for a client. */
+/** The server cannot be reached; the message names it and the reason. */
 export class DialError extends Error {
   /** connection_failure */
   readonly code = '08006';
   /** The operating system's or TLS's code of the first failure, where there is one: ECONNREFUSED, … */
   readonly reasonCode: string | undefined;
-  constructor(message: string, reasonCode?: string) {
+  /** What clients are told, who need not have logged in. */
+  readonly forClient: string;
+  constructor(message: string, reasonCode?: string, forClient: string = message) {
     super(message);
     this.name = 'DialError';
     this.reasonCode = reasonCode;
+    this.forClient = forClient;
   }
 }
 
@@ -50,7 +53,8 @@ async function chosen(servers: Servers, timeoutMs: number): Promise<UpstreamAddr
   try {
     return await servers.choose(timeoutMs);
   } catch (error) {
-    throw new DialError((error as Error).message, (error as { code?: string }).code);
+    const { message, code, forClient } = error as NoServer;
+    throw new DialError(message, code, forClient);
   }
 }
 

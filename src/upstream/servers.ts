@@ -14,7 +14,7 @@ import { EventEmitter } from 'node:events';
 import type { TargetSessionAttrs } from '../config/upstream-url.js';
 import { addressText, isNamed, type UpstreamAddress } from './address.js';
 import { CancelKeys } from './cancel-keys.js';
-import type { Transport } from './reach.js';
+import { NotReached, type Transport } from './reach.js';
 
 /** What a host says of itself. */
 export interface HostState {
@@ -47,11 +47,17 @@ export interface ServersOptions {
 /** None of the hosts is good, and why. */
 export class NoServer extends Error {
   readonly code: string | undefined;
-  constructor(message: string, code: string | undefined) {
+  /** The same without what hosts said to the admin role, whose name is nobody's business before a login. */
+  readonly forClient: string;
+  constructor(message: string, code: string | undefined, forClient: string) {
     super(message);
     this.code = code;
+    this.forClient = forClient;
   }
 }
+
+/** Not what is wanted. */
+class Unfit extends Error {}
 
 interface Events {
   /** A host was chosen. */
@@ -206,7 +212,7 @@ export class Servers extends EventEmitter<Events> {
     const fitting = asking.map(async (one) => {
       const candidate = await one;
       const reason = unfit(this.wanted, candidate.state);
-      if (reason !== undefined) throw new Error(reason);
+      if (reason !== undefined) throw new Unfit(reason);
       return candidate;
     });
     const unique = this.wanted === 'primary' || this.wanted === 'read-write';
@@ -218,10 +224,18 @@ export class Servers extends EventEmitter<Events> {
     }
     if (found !== undefined) return { address: found.address, watch: found.watch, second };
     const reasons = (await Promise.allSettled(fitting)) as PromiseRejectedResult[];
-    const texts = reasons.map(({ reason }, i) => `${addressText(this.hosts[i]!)}: ${reason.message}`);
+    const text = (shown: (reason: Error) => string) => {
+      const texts = reasons.map(({ reason }, i) => `${addressText(this.hosts[i]!)}: ${shown(reason)}`);
+      return `no server for target_session_attrs=${this.wanted}: ${texts.join('; ')}`;
+    };
     throw new NoServer(
-      `no server for target_session_attrs=${this.wanted}: ${texts.join('; ')}`,
+      text(({ message }) => message),
       (reasons[0]!.reason as { code?: string }).code,
+      text((reason) =>
+        reason instanceof Unfit || reason instanceof NotReached
+          ? reason.message
+          : 'it could not be asked what it is',
+      ),
     );
   }
 

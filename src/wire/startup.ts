@@ -93,6 +93,17 @@ function readParameters(packet: Buffer): Map<string, string> {
   return parameters;
 }
 
+/** The database that a start-up packet means: the role's name unless it says otherwise. */
+export function databaseOf(parameters: ReadonlyMap<string, string>): string {
+  return parameters.get('database') || (parameters.get('user') ?? '');
+}
+
+/** Whether the server will make the session a walsender: `replication` with any value but one that it reads as false. */
+export function isReplication(parameters: ReadonlyMap<string, string>): boolean {
+  const value = parameters.get('replication');
+  return value !== undefined && !/^(0|off?|no?|f(a(l(se?)?)?)?)$/i.test(value);
+}
+
 /**
  * A start-up packet.
  * @param parameters `user`, `database`, `options`, … in the order in which they are sent; no value may contain NUL

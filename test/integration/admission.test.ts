@@ -269,6 +269,7 @@ describe('listeners', () => {
   afterAll(() => rm(directory, { recursive: true, force: true }));
 
   test('several at once, TCP and Unix socket, with the permissions asked for; the file goes with the proxy', async () => {
+    const umask = process.umask();
     const wire = await start({
       listen: [
         { host: '127.0.0.1', port: 0 },
@@ -278,6 +279,7 @@ describe('listeners', () => {
       unixSocketMode: 0o770,
     });
     const path = join(directory, '.s.PGSQL.6432');
+    expect(process.umask()).toBe(umask);
     expect((await stat(path)).mode & 0o777).toBe(0o770);
     const second = new pg.Client({
       host: directory,

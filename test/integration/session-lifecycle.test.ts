@@ -101,6 +101,39 @@ test('cancel stops the query of its own connection and no other', async () => {
   await noSessions();
 });
 
+test('a cancel request that the server does not take is closed without a word, also when the proxy is to stop', async () => {
+  const silent = createServer((socket) => void socket.on('error', () => {}).resume());
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  const { port } = silent.address() as { port: number };
+  const own = await startWireProxy(urlFor(db.name), { upstream: { host: '127.0.0.1', port } });
+  const request = async () => {
+    const socket = await open(own.host, own.port);
+    socket.write(cancelPacket(Buffer.alloc(8)));
+    return socket;
+  };
+  const waiting = await request();
+  const connections = () =>
+    new Promise<number>((resolve) => silent.getConnections((_, count) => resolve(count)));
+  await until(async () => (await connections()) === 1, { what: 'the request to be with the server' });
+  silent.close();
+  expect((await readToEnd(await request())).length).toBe(0);
+  let closed = false;
+  waiting.on('close', () => {
+    closed = true;
+  });
+  const answer = readToEnd(waiting);
+  const idle = await open(own.host, own.port);
+  await until(() => own.proxy.sessions() === 2, { what: 'the proxy to have both' });
+  const closing = own.proxy.close(60_000);
+  // A drain leaves it alone; the end of the time does not.
+  expect(report(await readToEnd(idle))).toMatchObject({ code: '57P01' });
+  expect(closed).toBe(false);
+  await own.close(0);
+  await closing;
+  expect((await answer).length).toBe(0);
+  idle.destroy();
+});
+
 test('a cancel with an unknown key is closed without a word', async () => {
   const canceller = await open(wire.host, wire.port);
   canceller.write(cancelPacket(Buffer.from('0000000100000002', 'hex')));

@@ -89,6 +89,19 @@ describe('of a primary and its standby', () => {
     );
   });
 
+  it('none can be asked: a client hears that, and not who was to ask and what for', async () => {
+    const upstream = url([first], 'target_session_attrs=primary', 'somebody');
+    const servers = configuredServers(loadConfig({ flags: { upstream } }).upstream).clients;
+    const proxy = await startWireProxy(first.url(), { upstream: servers });
+    await expect(connect(proxy.port)).rejects.toMatchObject({
+      code: '08006',
+      message: `no server for target_session_attrs=primary: 127.0.0.1:${first.port}: it could not be asked what it is`,
+    });
+    expect(proxy.logLines.join()).toContain('password authentication failed');
+    await proxy.close();
+    servers.close();
+  });
+
   it('prefer-standby is content with the primary', async () => {
     expect(await chosen([first], 'prefer-standby')).toBe(first.port);
   });
