@@ -10,8 +10,10 @@ import { type BlockList, isIPv6, type Socket } from 'node:net';
 export type ProxyHeader =
   /** For somebody else: this is his address. */
   | { readonly kind: 'proxied'; readonly address: string }
-  /** For the sender itself (a health check), or for somebody whose address says nothing to us. */
-  | { readonly kind: 'local' };
+  /** For the sender itself (a health check), or for somebody on a Unix socket of its machine. */
+  | { readonly kind: 'local' }
+  /** For somebody of whom the sender says nothing: he may be anywhere. */
+  | { readonly kind: 'unknown' };
 
 export type ProxyHeaderRead =
   | { readonly state: 'partial' }
@@ -24,12 +26,12 @@ const SIGNATURE = Buffer.from('0d0a0d0a000d0a515549540a', 'hex');
 const FIXED_LENGTH = 16;
 const LOCAL = 0x20;
 const PROXY = 0x21;
-/** Family and transport: bytes of the two addresses and ports; undefined where we have no use for them. */
-const FAMILIES: ReadonlyMap<number, { length: number; address?: (bytes: Buffer) => string }> = new Map([
-  [0x00, { length: 0 }],
-  [0x11, { length: 12, address: (bytes: Buffer) => bytes.subarray(0, 4).join('.') }],
-  [0x21, { length: 36, address: (bytes: Buffer) => ipv6(bytes.subarray(0, 16)) }],
-  [0x31, { length: 216 }],
+/** Family and transport: bytes of the two addresses and ports, and what they say. */
+const FAMILIES = new Map<number, { length: number; read: (bytes: Buffer) => ProxyHeader }>([
+  [0x00, { length: 0, read: () => ({ kind: 'unknown' }) }],
+  [0x11, { length: 12, read: (bytes) => ({ kind: 'proxied', address: bytes.subarray(0, 4).join('.') }) }],
+  [0x21, { length: 36, read: (bytes) => ({ kind: 'proxied', address: ipv6(bytes.subarray(0, 16)) }) }],
+  [0x31, { length: 216, read: () => ({ kind: 'local' }) }],
 ]);
 
 const PARTIAL: ProxyHeaderRead = { state: 'partial' };
@@ -50,8 +52,7 @@ export function parseProxyHeader(bytes: Buffer): ProxyHeaderRead {
     if (family === undefined) return garbage('unknown family or transport in a PROXY header');
     if (length < FIXED_LENGTH + family.length) return garbage('a PROXY header too short for its addresses');
     if (bytes.length < length) return PARTIAL;
-    const address = family.address?.(bytes.subarray(FIXED_LENGTH));
-    if (address !== undefined) return { state: 'header', length, header: { kind: 'proxied', address } };
+    return { state: 'header', length, header: family.read(bytes.subarray(FIXED_LENGTH)) };
   }
   return bytes.length < length ? PARTIAL : { state: 'header', length, header: { kind: 'local' } };
 }

@@ -155,6 +155,9 @@ export class Session {
           local: this.#peer.local && isLoopback(header.address),
         };
         return true;
+      case 'unknown':
+        this.#peer = { ...this.#peer, local: false };
+        return true;
       case 'local':
         return true;
       case 'missing':

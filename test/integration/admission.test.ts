@@ -231,7 +231,12 @@ describe('the PROXY protocol', () => {
 
   test('a client from elsewhere is not on loopback, although its balancer is: no password in clear text', async () => {
     const wire = await start({ proxyProtocolFrom: loopback() });
-    for (const header of [ipv4Header('203.0.113.7'), ipv6Header('20010db8000000000000000000000001')]) {
+    const unknown = proxyHeader(0x21, 0x00);
+    for (const header of [
+      ipv4Header('203.0.113.7'),
+      ipv6Header('20010db8000000000000000000000001'),
+      unknown,
+    ]) {
       const { answer } = await ask(wire, header, startupPacket({ user: role.name, database: db.name }));
       expect(report(answer)).toMatchObject({ code: '28000', message: expect.stringMatching(/TLS/) });
     }

@@ -100,6 +100,37 @@ group('COPY in each protocol and direction, with errors before and after its end
       });
     }
   }
+  const HEADER = Buffer.concat([Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1'), int32(0), int32(0)]);
+  const tuple = (value: Buffer) => Buffer.concat([Buffer.from([0, 1]), int32(value.length), value]);
+  const END = Buffer.from([0xff, 0xff]);
+  const formats: Record<string, Buffer[]> = {
+    'csv, no error': [copyData('id\n"1"\n'), copyData('2\n'), copyDone],
+    'csv, a quote that is not closed': [copyData('id\n1\n'), copyData('"2\n'), copyDone],
+    'csv, an error in the data': [copyData('id\n1\n"bad'), copyData('"\n3\n'), copyDone],
+    'binary, no error': [copyData(HEADER), copyData(tuple(int32(1))), copyData(END), copyDone],
+    'binary, a value of the wrong length': [
+      copyData(Buffer.concat([HEADER, tuple(Buffer.alloc(3))])),
+      copyDone,
+    ],
+    'binary, no end': [copyData(Buffer.concat([HEADER, tuple(int32(1)).subarray(0, 5)])), copyDone],
+    'binary, CopyFail': [copyData(HEADER), copyData(tuple(int32(1))), copyFail('enough')],
+  };
+  for (const [name, data] of Object.entries(formats)) {
+    const format = name.startsWith('csv') ? 'csv, HEADER' : 'binary';
+    const copy = (direction: string) => `COPY ${direction} (FORMAT ${format})`;
+    test(`in, ${name}; and out`, async () => {
+      const [types] = await same(
+        send(query(copy('late (id) FROM STDIN')), ...data),
+        send(parse(copy('late (id) FROM STDIN')), bind(), execute(), ...data, sync),
+        send(query(copy('(SELECT n FROM generate_series(1, 100) n) TO STDOUT'))),
+        send(
+          query(copy('(SELECT 1 / (n - 90) FROM generate_series(1, 100) n) TO STDOUT')),
+          query('SELECT 1'),
+        ),
+      );
+      expect(types).toMatch(name.includes('no error') ? /^GC/ : /^GE/);
+    });
+  }
   const OUT: Record<string, string> = {
     'no error': 'COPY (SELECT n FROM generate_series(1, 1000) n) TO STDOUT',
     'an error before the first row': 'COPY (SELECT 1 / (n - 1) FROM generate_series(1, 1000) n) TO STDOUT',

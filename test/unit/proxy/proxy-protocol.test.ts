@@ -31,7 +31,7 @@ describe('a header of the PROXY protocol', () => {
     ],
     ['LOCAL', proxyHeader(0x20, 0x00), { kind: 'local' }],
     ['LOCAL with addresses, which say nothing', proxyHeader(0x20, 0x11, Buffer.alloc(12)), { kind: 'local' }],
-    ['a family without addresses', proxyHeader(0x21, 0x00), { kind: 'local' }],
+    ['somebody without an address', proxyHeader(0x21, 0x00), { kind: 'unknown' }],
     ['a Unix socket at the other end', proxyHeader(0x21, 0x31, Buffer.alloc(216)), { kind: 'local' }],
     [
       'with TLVs',
