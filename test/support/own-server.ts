@@ -7,7 +7,7 @@ import pg from 'pg';
 import { serverBinaries } from '../../src/demo/binaries.js';
 import { type EmbeddedServer, startEmbedded } from '../../src/demo/embedded.js';
 import type { Certificate } from './certificates.js';
-import { temporaryHome } from './server.js';
+import { otherBinaries, temporaryHome } from './server.js';
 
 const run = promisify(execFile);
 
@@ -77,6 +77,7 @@ export class OwnServer {
       port: this.#port,
       hba: this.#options.hba ?? [],
       settings: { ...this.#settings, ...settings },
+      ...(await otherBinaries()),
     });
     this.#port = this.#running.port;
   }

@@ -3,7 +3,7 @@ import { chmod, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
-import { type OsUser, reachable, serverBinaries } from '../../src/demo/binaries.js';
+import { type OsUser, reachable, type ServerBinaries, serverBinaries } from '../../src/demo/binaries.js';
 import { startEmbedded } from '../../src/demo/embedded.js';
 
 /** The one real server of a run; its superuser URL is handed to the test processes in the environment. */
@@ -18,7 +18,7 @@ export const serverUrlVariable = 'TEST_POSTGRES_SERVER';
 /**
  * Starts the server of the run (or takes the given one), sets TEST_POSTGRES_SERVER and prints one line.
  * Three ways, one interface: TEST_POSTGRES_URL (a given server, superuser URL), TEST_POSTGRES=testcontainers
- * (image TEST_POSTGRES_IMAGE, default postgres:18), otherwise the embedded server.
+ * (image TEST_POSTGRES_IMAGE, default postgres:18), otherwise the embedded server, of TEST_POSTGRES_BINARIES if given.
  * @param settings of the embedded server
  */
 export async function startServer(
@@ -52,6 +52,14 @@ async function start(settings: Readonly<Record<string, string>>): Promise<Runnin
   return { url: server.url, how: 'embedded', stop: () => server.stop() };
 }
 
+/** Those of another major version, for every server that tests start: TEST_POSTGRES_BINARIES is its `bin` directory. */
+export async function otherBinaries(): Promise<{ binaries?: ServerBinaries }> {
+  const directory = process.env.TEST_POSTGRES_BINARIES;
+  if (!directory) return {};
+  const { user } = await serverBinaries();
+  return { binaries: { initdb: join(directory, 'initdb'), postgres: join(directory, 'postgres'), user } };
+}
+
 async function startTemporary(user: OsUser | undefined, settings: Readonly<Record<string, string>>) {
   const home = await temporaryHome(user);
   return await startEmbedded({
@@ -59,6 +67,7 @@ async function startTemporary(user: OsUser | undefined, settings: Readonly<Recor
     password: randomBytes(12).toString('hex'),
     settings,
     removeWhenStopped: home,
+    ...(await otherBinaries()),
   });
 }
 
