@@ -43,7 +43,7 @@ export class Outgoing {
 
 /**
  * Carries one direction of a session through a framer, and holds the source back while the destination is full or a
- * statement is being rewritten elsewhere. Ends of sockets are not its business.
+ * statement is being rewritten elsewhere.
  */
 export class Pump {
   readonly #from: Socket;
@@ -52,6 +52,8 @@ export class Pump {
   readonly #out: Outgoing;
   readonly #onFault: (error: unknown) => void;
   #waiting = false;
+  /** The source has ended, and what came before that is still to be sent. */
+  #endDue = false;
   #stopped = false;
 
   /**
@@ -72,6 +74,12 @@ export class Pump {
     this.#to.on('drain', this.#onDrain);
     if (first.length > 0) this.#onData(first);
     this.#go();
+  }
+
+  /** The source has ended: so does the destination, behind all that came before. */
+  end(): void {
+    if (this.#waiting) this.#endDue = true;
+    else this.#to.end();
   }
 
   /** Drops whatever else comes. */
@@ -103,7 +111,8 @@ export class Pump {
     this.#waiting = false;
     if (this.#stopped) return;
     this.#out.flush();
-    this.#go();
+    if (this.#endDue) this.#to.end();
+    else this.#go();
   };
 
   readonly #onDrain = (): void => this.#go();

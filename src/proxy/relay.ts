@@ -65,7 +65,7 @@ export class Relay {
     const server = this.#server;
     const onClientEnd = () => {
       this.#clientDone = true;
-      if (!this.#closing) server.end();
+      if (!this.#closing) this.#up.end();
     };
     client.once('end', onClientEnd);
     server.once('end', () => this.#closeClient());

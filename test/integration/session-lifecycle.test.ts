@@ -394,6 +394,19 @@ test('a client that has closed its sending side still gets its answers', async (
   await noSessions();
 });
 
+test('so does one whose last statement is still being rewritten when it has closed that side', async () => {
+  const client = await connect();
+  client.forget();
+  // So large that a thread of its own reads it.
+  const values = Array.from({ length: 30_000 }, (_, n) => `'value ${n}'`).join(', ');
+  client.send(query('SELECT 1'), query(`SELECT array_length(ARRAY[${values}], 1), 'a' ~> 'b'`));
+  client.socket.end();
+  await client.ready(2);
+  expect(client.types()).toMatch(/^TDCZ(E|TDC)Z$/);
+  await until(() => client.closed);
+  await noSessions();
+});
+
 test('a server process that is terminated is one FATAL to the client, then a close', async () => {
   const client = await connect();
   client.forget();
