@@ -139,6 +139,7 @@ export function createWorkers(config: Config, around: Surroundings): Served & Re
     const child = fork(fileURLToPath(new URL('./worker.js', import.meta.url)), {
       // Buffers stay what they are.
       serialization: 'advanced',
+      env: environment(),
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
     let isReady: () => void;
@@ -243,6 +244,11 @@ export function createWorkers(config: Config, around: Surroundings): Served & Re
     },
     sessions: () => [...workers].reduce((sum, worker) => sum + worker.clients, 0),
   };
+}
+
+/** Without settings: a worker is told what it needs, and passwords and keys in them are not for it. */
+function environment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PG_DURABLE_')));
 }
 
 /** Who serves the fewest clients; undefined if nobody can. */

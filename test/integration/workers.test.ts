@@ -270,6 +270,20 @@ describe.skipIf(!linux)('a proxy of two workers', () => {
     await rm(directory, { recursive: true });
   });
 
+  it('a worker has neither settings nor secrets in its environment', async () => {
+    const running = program(['serve', '--listen', '127.0.0.1:0', '--set', 'workers=2'], {
+      env: { PG_DURABLE_UPSTREAM: database.adminUrl, PG_DURABLE_PASSWORD_SOMEBODY: 'for the executor' },
+    });
+    await running.line(/listening on/);
+    const environment = (pid: number) => readFileSync(`/proc/${pid}/environ`, 'latin1');
+    expect(environment(running.child.pid!)).toContain('PG_DURABLE_PASSWORD_SOMEBODY');
+    const workers = workersOf(running.child.pid!);
+    expect(workers.length).toBe(2);
+    for (const worker of workers) expect(environment(worker)).not.toContain('PG_DURABLE_');
+    running.child.kill('SIGTERM');
+    expect(await running.ended).toBe(0);
+  });
+
   it('workers end when the first process is killed', async () => {
     const own = await spawnProxy({ database, settings: { workers: '2', drain_timeout: '1s' } });
     const workers = workersOf(own.pid);
