@@ -1,10 +1,10 @@
-import { type FileHandle, open, stat } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { parseScramVerifier, type ScramVerifier } from '../wire/scram-verifier.js';
+import { PrivateFileError, readPrivateFile } from './credentials/private-file.js';
 import { VerifierError, type VerifierSource } from './verifiers.js';
 
-/** Bytes; some hundred thousand roles. */
-const MAX_FILE = 64 * 1024 * 1024;
+/** Some hundred thousand roles. */
+const RULE = { maxMiB: 64, rootsGroupMayRead: true } as const;
 
 interface Contents {
   readonly verifiers: ReadonlyMap<string, ScramVerifier>;
@@ -20,34 +20,40 @@ interface Contents {
  * @throws VerifierError when it cannot be read at first
  */
 export async function verifierFile(path: string, log: Logger): Promise<VerifierSource> {
-  let version = '';
-  let contents: Contents = { verifiers: new Map(), leftOut: [] };
+  let stamp = '';
+  let problem = '';
+  let verifiers: ReadonlyMap<string, ScramVerifier> = new Map();
   let reading: Promise<void> | undefined;
 
-  const read = async (): Promise<void> => {
-    const next = await readVerifiers(path);
-    version = next.version;
-    contents = next.contents;
+  /** @returns whether it has changed */
+  const read = async (): Promise<boolean> => {
+    const file = await readPrivateFile(path, stamp, RULE).catch((error: unknown) => {
+      throw error instanceof PrivateFileError ? new VerifierError(error.message) : error;
+    });
+    if (file === null) return false;
+    stamp = file.stamp; // also of one that is malformed: it is not read again before it changes
+    const contents = parseVerifiers(file.content.toString('utf8'), path);
+    verifiers = contents.verifiers;
     if (contents.leftOut.length > 0) {
       log.warn(
         { file: path, lines: contents.leftOut.slice(0, 20) },
         'auth_file: lines without a SCRAM-SHA-256 verifier are left out',
       );
     }
+    return true;
   };
   const readIfChanged = async (): Promise<void> => {
-    const now = await versionOf(path).catch(() => 'absent');
-    if (now === version) return;
     try {
-      await read();
-      log.info({ file: path, roles: contents.verifiers.size }, 'auth_file read again');
+      if (await read()) log.info({ file: path, roles: verifiers.size }, 'auth_file read again');
+      problem = '';
     } catch (err) {
-      // Said once for each state of the file.
-      version = now;
-      log.error({ err }, 'auth_file has changed and cannot be read; what it held before stays');
+      const { message } = err as Error;
+      if (message !== problem) {
+        log.error({ err }, 'auth_file has changed and cannot be read; what it held before stays');
+      }
+      problem = message;
     }
   };
-
   const refresh = (): Promise<void> => {
     reading ??= readIfChanged().finally(() => {
       reading = undefined;
@@ -59,36 +65,11 @@ export async function verifierFile(path: string, log: Logger): Promise<VerifierS
   return {
     async find(role) {
       await refresh();
-      return contents.verifiers.get(role);
+      return verifiers.get(role);
     },
     refresh,
     async close() {},
   };
-}
-
-async function readVerifiers(path: string): Promise<{ version: string; contents: Contents }> {
-  let file: FileHandle;
-  try {
-    file = await open(path, 'r');
-  } catch (error) {
-    throw new VerifierError(`cannot read ${path}: ${(error as NodeJS.ErrnoException).code}`);
-  }
-  try {
-    const status = await file.stat();
-    if (!status.isFile()) throw new VerifierError(`${path} is not a file`);
-    // PostgreSQL's rule for its key file: readable by nobody else, or root's and readable by a group.
-    const others = status.uid === 0 ? 0o037 : 0o077;
-    if ((status.mode & others) !== 0) {
-      throw new VerifierError(
-        `${path} has group or world access: permissions should be u=rw (0600) or less, ` +
-          'or u=rw,g=r (0640) or less if root owns it',
-      );
-    }
-    if (status.size > MAX_FILE) throw new VerifierError(`${path} is larger than 64 MiB`);
-    return { version: versionText(status), contents: parseVerifiers(await file.readFile('utf8'), path) };
-  } finally {
-    await file.close();
-  }
 }
 
 /** @throws VerifierError that names the line and quotes nothing */
@@ -106,12 +87,4 @@ export function parseVerifiers(text: string, path: string): Contents {
     else verifiers.set(parts[1]!.replaceAll('""', '"'), verifier);
   }
   return { verifiers, leftOut };
-}
-
-async function versionOf(path: string): Promise<string> {
-  return versionText(await stat(path));
-}
-
-function versionText(status: { ino: number; size: number; mtimeMs: number; ctimeMs: number }): string {
-  return `${status.ino}:${status.size}:${status.mtimeMs}:${status.ctimeMs}`;
 }

@@ -17,7 +17,12 @@ export interface PrivateFile {
   readonly stamp: string;
 }
 
-const MAX_BYTES = 1024 * 1024;
+export interface PrivateFileRule {
+  /** Default 1 MiB. */
+  readonly maxMiB?: number;
+  /** A group may read what root owns (0640), as PostgreSQL allows for its own key file. Default: nobody may. */
+  readonly rootsGroupMayRead?: boolean;
+}
 
 /**
  * Reads a file that nobody but its owner may read or write, by the rule that libpq has for `.pgpass`: a plain file,
@@ -25,21 +30,29 @@ const MAX_BYTES = 1024 * 1024;
  * @param unless its stamp: then nothing is read and the answer is null
  * @throws PrivateFileError
  */
-export async function readPrivateFile(path: string, unless?: string): Promise<PrivateFile | null> {
+export async function readPrivateFile(
+  path: string,
+  unless?: string,
+  { maxMiB = 1, rootsGroupMayRead = false }: PrivateFileRule = {},
+): Promise<PrivateFile | null> {
   const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
     throw new PrivateFileError(error.code ?? 'unknown', `could not open file "${path}": ${reasonOf(error)}`);
   });
   try {
     const stat = await file.stat();
-    const { mode, size, mtimeMs, ctimeMs, ino } = stat;
+    const { mode, uid, size, mtimeMs, ctimeMs, ino } = stat;
     if (!stat.isFile()) throw new PrivateFileError('kind', `file "${path}" is not a plain file`);
-    if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
+    const others = rootsGroupMayRead && uid === 0 ? 0o037 : 0o077;
+    if (process.platform !== 'win32' && (mode & others) !== 0) {
       throw new PrivateFileError(
         'mode',
-        `file "${path}" has group or world access; permissions should be u=rw (0600) or less`,
+        `file "${path}" has group or world access; permissions should be u=rw (0600) or less` +
+          (rootsGroupMayRead ? ', or u=rw,g=r (0640) or less if root owns it' : ''),
       );
     }
-    if (size > MAX_BYTES) throw new PrivateFileError('size', `file "${path}" is larger than 1 MiB`);
+    if (size > maxMiB * 1024 * 1024) {
+      throw new PrivateFileError('size', `file "${path}" is larger than ${maxMiB} MiB`);
+    }
     const stamp = [ino, size, mtimeMs, ctimeMs].join(':');
     if (stamp === unless) return null;
     return { content: await file.readFile(), stamp };
