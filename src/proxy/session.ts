@@ -227,7 +227,7 @@ export class Session {
       return;
     }
     if (credential !== null) {
-      if (user !== '') this.#options.credentials.capture(user, credential);
+      if (isRoleName(user)) this.#options.credentials.capture(user, credential);
       wipe(credential);
     }
     log.debug({ client: this.#peer.address, user, database }, 'session opened');
@@ -291,6 +291,14 @@ export class Session {
     if (this.#mute) this.#client.destroy();
     else dismiss(this.#client, errorResponse(report));
   }
+}
+
+/**
+ * Whether a role can have this very name. The server cuts longer ones, and those that are not UTF-8 look alike here: what
+ * such a login gives must not be taken for another role's.
+ */
+function isRoleName(user: string): boolean {
+  return user !== '' && Buffer.byteLength(user) < 64 && !user.includes('\ufffd');
 }
 
 /**

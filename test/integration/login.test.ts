@@ -194,6 +194,18 @@ test('a password that SASLprep changes and one that is not ASCII', async () => {
   }
 });
 
+test('a login by a name that the server cuts is kept under no name', async () => {
+  const role = await db.createRole(`cut_${'x'.repeat(48)}`);
+  expect(role.name).toHaveLength(63);
+  expect(await connectAs(role, role.password)).toBe(role.name);
+  const before = wire.credentials.captures(role.name);
+  const longer = { ...role, name: `${role.name}_and_more` };
+  // Some versions cut it, others say that there is no such role.
+  await connectAs(longer, role.password).catch((error) => expect(error.code).toMatch(/^28/));
+  expect(wire.credentials.captures(longer.name)).toBe(0);
+  expect(wire.credentials.captures(role.name)).toBe(before);
+});
+
 test('a verifier of many iterations: the login takes its time, and what is captured needs none', async () => {
   const role = await db.createRole('slow');
   const known = await asSuperuser(db.name, async (client) => {
