@@ -375,14 +375,30 @@ describe('keys', () => {
     expect(without.status).toBe(1);
     expect(without.stderr).toMatch(/left as they were, as no key given opens them: "rekeyed_/);
 
+    // Between the two a proxy with both keys goes on with what the old one has sealed, and seals with the new one.
+    const three = await user('rekeyed');
+    const early = new pg.Client({ connectionString: two.url });
+    await early.connect();
+    const waiting = (await early.query<{ id: string }>(`SELECT df.start('SELECT 1') AS id`)).rows[0]!.id;
+    await early.end();
+    const keysInUse = [`credential_key_file=${newKeyFile}`, `credential_old_key_file=${oldKey}`];
+    await whatIsPrinted(keysInUse, {}, async (url) => {
+      expect(await ended(waiting)).toBe('completed');
+      await login(url, three);
+    });
+    const ids = await root.query(
+      'SELECT key_id, count(*)::int FROM _df.credentials GROUP BY key_id ORDER BY count',
+    );
+    expect(ids.rows.map(({ count }) => count)).toEqual([1, 2]);
+
     const done = await run(['rekey', ...upstream, ...both]);
     expect([done.status, done.stderr]).toEqual([0, '']);
-    expect(done.stdout).toMatch(/^2 credentials sealed with key [0-9a-f]{16}, 0 were already\n$/);
+    expect(done.stdout).toMatch(/^2 credentials sealed with key [0-9a-f]{16}, 1 were already\n$/);
     expect((await run(['rekey', ...upstream, ...both])).stdout).toMatch(
-      /^0 credentials .*, 2 were already\n$/,
+      /^0 credentials .*, 3 were already\n$/,
     );
     expect((await run(['doctor', ...upstream, '--set', `credential_key_file=${newKeyFile}`])).stdout).toMatch(
-      /^ok {4}2 credentials sealed for this server, key [0-9a-f]{16}$/m,
+      /^ok {4}3 credentials sealed for this server, key [0-9a-f]{16}$/m,
     );
 
     const started = new pg.Client({ connectionString: one.url });
