@@ -16,11 +16,13 @@ COPY package.json LICENSE ./
 COPY sql ./sql
 COPY config ./config
 USER node
-# Inside a container, loopback reaches nobody. This version asks for passwords on loopback and Unix sockets only:
-# run it beside the application (the same pod or network namespace), where 127.0.0.1 is shared.
-ENV PG_DURABLE_LISTEN=127.0.0.1:6432
+# It listens on 127.0.0.1:6432, which nobody outside of the container reaches: good beside the application, in the same
+# pod or network namespace. For others set PG_DURABLE_LISTEN=0.0.0.0:6432; as passwords are not asked for in clear text
+# over a network, with a certificate (PG_DURABLE_CLIENT_TLS_CERT_FILE, PG_DURABLE_CLIENT_TLS_KEY_FILE) or
+# PG_DURABLE_CLIENT_AUTH=scram.
 EXPOSE 6432
-# A start-up packet's SSLRequest is answered by one byte before anything else happens: the cheapest sign of life.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["node", "-e", "const [h,p]=process.env.PG_DURABLE_LISTEN.split(/:(?=\\d+$)/);const s=require('net').connect(p,h,()=>s.write(Buffer.from([0,0,0,8,4,210,22,47])));s.on('data',()=>process.exit(0));s.on('error',()=>process.exit(1));s.on('close',()=>process.exit(1))"]
+# A start-up packet's SSLRequest is answered by one byte before anything else happens: the cheapest sign of life. It goes
+# to the first place of PG_DURABLE_LISTEN; where `listen` is in a file instead, replace it.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["node", "-e", "const place=(process.env.PG_DURABLE_LISTEN||'127.0.0.1:6432').split(',')[0].trim();const [,where,port='6432']=/^(.*?)(?::(\\d+))?$/.exec(place);const to=where.startsWith('/')?{path:where+'/.s.PGSQL.'+port}:{host:where.replace(/[[\\]]/g,''),port};const s=require('net').connect(to,()=>s.write(Buffer.from([0,0,0,8,4,210,22,47])));s.on('data',()=>process.exit(0));s.on('error',()=>process.exit(1));s.on('close',()=>process.exit(1))"]
 ENTRYPOINT ["node", "dist/main.js"]
 CMD ["serve"]

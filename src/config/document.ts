@@ -12,9 +12,14 @@ export function defaultFile(): string {
     '# PG_DURABLE_LOG_LEVEL=debug), then --set key=value, then flags of their own as --listen. Later ones win.',
   ];
   const body = settingNames.flatMap((name) => {
-    const { description, kind, fallback } = settings[name];
+    const { description, kind, fallback, note } = settings[name];
+    const effect = note === undefined ? '' : ` Without effect: ${note}.`;
     const line = fallback === undefined ? `# ${name}:` : `${name}: ${shown(fallback)}`;
-    return ['', ...wrap(`${description} Allowed: ${kind.allowed}.`).map((text) => `# ${text}`), line];
+    return [
+      '',
+      ...wrap(`${description}${effect} Allowed: ${kind.allowed}.`).map((text) => `# ${text}`),
+      line,
+    ];
   });
   return `${[...head, ...body].join('\n')}\n`;
 }

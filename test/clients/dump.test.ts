@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect } from 'vitest';
 import type { EmbeddedServer } from '../../src/demo/embedded.js';
 import { Durable } from '../support/durable.js';
 import { createTestDatabase, type TestDatabase, type TestRole, urlFor } from '../support/postgres.js';
-import { lacking, succeed, testUnless, the } from './programs.js';
+import { lacking, run, succeed, testUnless, the } from './programs.js';
 import { lackingServerOf, startServerOf } from './server-of.js';
 
 // Two databases, each with a proxy and df, and an empty one. The programs log in as a superuser.
@@ -78,12 +78,9 @@ async function fill(app: pg.Client): Promise<void> {
   await app.end();
 }
 
-/** The catalogue of what is ours in the database, read past the proxy. */
-async function schema(database: string): Promise<string> {
-  const text = await succeed(the('pg_dump'), ['-s', '-N', 'df', '-N', '_df', ...silent], {
-    url: urlFor(database),
-  });
-  return ordinary(text);
+/** What is ours in the database, definitions and rows, read past the proxy. */
+async function shop(database: string): Promise<string> {
+  return ordinary(await succeed(the('pg_dump'), user, { url: urlFor(database) }));
 }
 
 /** Everything in the database, read past the proxy: df and its tables, too. */
@@ -101,17 +98,25 @@ function ordinary(dump: string): string {
 
 const user = ['-N', 'df', '-N', '_df', ...silent];
 
-withDump('custom format: pg_dump | pg_restore, both through a proxy, gives the same catalogue', async () => {
-  const file = join(home, 'shop.dump');
-  await succeed(the('pg_dump'), ['-Fc', '-f', file, ...user], { url: source.proxy.url(root) });
-  await succeed(the('pg_restore'), ['--exit-on-error', '-d', target.database.name, ...silent, file], {
-    url: target.proxy.url(root),
-  });
-  const restored = await schema(target.database.name);
-  expect(restored).toBe(await schema(source.database.name));
-  expect(restored.match(/^CREATE TABLE shop\./gm)).toHaveLength(200);
-  expect(restored).toContain("'SELECT 1 AS n' OPERATOR(df.|=>) 'n' OPERATOR(df.~>) 'SELECT $n.n'");
-});
+withDump(
+  'custom format: pg_dump | pg_restore, both through a proxy, gives the same catalogue and the same rows',
+  async () => {
+    const shell = { name: 'sh', path: '/bin/sh', major: 0 };
+    const piped = `'${the('pg_dump').path}' -Fc ${user.join(' ')} |
+    '${the('pg_restore').path}' --exit-on-error -d "$TARGET" ${silent.join(' ')}`;
+    expect(
+      await run(shell, ['-c', piped], {
+        url: source.proxy.url(root),
+        env: { TARGET: target.proxy.url(root) },
+      }),
+    ).toEqual({ status: 0, stdout: '', stderr: '' });
+    const restored = await shop(target.database.name);
+    expect(restored).toBe(await shop(source.database.name));
+    expect(restored.match(/^CREATE TABLE shop\./gm)).toHaveLength(200);
+    expect(restored.match(/^5\trow 5\t/gm)).toHaveLength(200);
+    expect(restored).toContain("'SELECT 1 AS n' OPERATOR(df.|=>) 'n' OPERATOR(df.~>) 'SELECT $n.n'");
+  },
+);
 
 withDump('what was restored works', async () => {
   await target.root.query(`GRANT USAGE ON SCHEMA shop TO ${target.role.name}`);
@@ -138,7 +143,7 @@ withDump('plain format, restored by psql through the proxy', async () => {
   await writeFile(script, text);
   const args = ['-X', '-q', '-o', '/dev/null', '-v', 'ON_ERROR_STOP=1', '-f', script];
   await succeed(the('psql'), args, { url: target.proxy.url(root) });
-  expect(await schema(target.database.name)).toBe(await schema(source.database.name));
+  expect(await shop(target.database.name)).toBe(await shop(source.database.name));
 });
 
 withDump('directory format: four jobs at the same time out, four in', async () => {
@@ -150,7 +155,7 @@ withDump('directory format: four jobs at the same time out, four in', async () =
   await succeed(the('pg_restore'), ['-j', '4', '-d', target.database.name, ...silent, directory], {
     url: target.proxy.url(root),
   });
-  expect(await schema(target.database.name)).toBe(await schema(source.database.name));
+  expect(await shop(target.database.name)).toBe(await shop(source.database.name));
 });
 
 withDump('a dump of the whole database, df included, is restored directly to the server', async () => {

@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect } from 'vitest';
 import { Durable } from '../support/durable.js';
 import { type TestRole, urlFor } from '../support/postgres.js';
 import { until } from '../support/wait.js';
@@ -244,7 +244,7 @@ withPsql('operators in a script with variables of psql', async () => {
   expect(await good(`SELECT df.result('${id}')`, ['-At'])).toMatch(/"answer": ?42/);
 });
 
-test.runIf(reason === undefined)('nothing of psql is left on the server', async () => {
+withPsql('nothing of psql is left on the server', async () => {
   await until(
     async () =>
       (await d.value("SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'psql'")) === 0,

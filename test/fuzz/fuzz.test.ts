@@ -46,7 +46,7 @@ describe('the checks', () => {
     'a program that %s is found out',
     { timeout: 180_000 },
     async ([fault, found], { expect }) => {
-      const victim = await fuzzedProgram('password', { fault, patienceMs: 5_000 });
+      const victim = await fuzzedProgram('password', { fault, patienceMs: 3_000 });
       try {
         await expect(victim.suffer(seed, 120)).rejects.toThrow(found);
       } finally {

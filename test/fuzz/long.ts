@@ -24,18 +24,21 @@ try {
   let round = 0;
   for (const mode of MODES) {
     const victim = await fuzzedProgram(mode);
-    const due = Math.ceil(inputs / MODES.length);
-    for (let done = 0; done < due; round++) {
-      const { tally, held } = await victim.suffer(seed + round, Math.min(BATCH, due - done));
-      done += tally.inputs;
-      all += tally.inputs;
-      console.log(
-        `${mode}: ${done} inputs; ${tally.connections} connections, ${tally.encrypted} of them with TLS, ` +
-          `${tally.proxied} with a PROXY header, ${tally.left} left open; ${shown(held)}; ` +
-          `${Math.round((Date.now() - began) / 1000)} s`,
-      );
+    try {
+      const due = Math.ceil(inputs / MODES.length);
+      for (let done = 0; done < due; round++) {
+        const { tally, held } = await victim.suffer(seed + round, Math.min(BATCH, due - done));
+        done += tally.inputs;
+        all += tally.inputs;
+        console.log(
+          `${mode}: ${done} inputs; ${tally.connections} connections, ${tally.encrypted} of them with TLS, ` +
+            `${tally.proxied} with a PROXY header, ${tally.left} left open; ${shown(held)}; ` +
+            `${Math.round((Date.now() - began) / 1000)} s`,
+        );
+      }
+    } finally {
+      await victim.stop();
     }
-    await victim.stop();
   }
   console.log(`${all} inputs, ${Math.round((Date.now() - began) / 1000)} s`);
 } catch (error) {

@@ -56,7 +56,10 @@ export async function fuzzedProgram(
   const database = await createTestDatabase();
   const role = await database.createRole('fuzzer');
   const probe = join(files, 'probe');
-  const tls = opensslMissing() === undefined;
+  const noTls = opensslMissing();
+  if (noTls !== undefined) console.log(`without TLS: ${noTls}`);
+  if (BALANCER === undefined)
+    console.log(`without PROXY headers: ${process.platform} has no second loopback address`);
   const proxy = await spawnProxy({
     database,
     settings: {
@@ -67,7 +70,7 @@ export async function fuzzedProgram(
       session_idle_timeout: '0',
       drain_timeout: '1s',
       ...(mode === 'scram' ? { auth_file: await verifiers(files, role.name) } : {}),
-      ...(tls ? certificate(files) : {}),
+      ...(noTls === undefined ? certificate(files) : {}),
       ...(BALANCER === undefined ? {} : { proxy_protocol_from: BALANCER }),
     },
     env: {
@@ -83,7 +86,7 @@ export async function fuzzedProgram(
     password: role.password,
     database: database.name,
     scram: mode !== 'password',
-    tls,
+    tls: noTls === undefined,
     balancer: BALANCER,
     loginTimeoutMs: LOGIN_TIMEOUT_MS,
     patienceMs,
