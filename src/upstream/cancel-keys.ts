@@ -32,8 +32,4 @@ export class CancelKeys {
     // The lookup is by hash: its time says nothing of how much of a guess is right.
     return this.#addresses.get(packet.toString('latin1', 8));
   }
-
-  get size(): number {
-    return this.#addresses.size;
-  }
 }

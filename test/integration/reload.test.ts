@@ -259,6 +259,33 @@ describe.skipIf(missing !== undefined)('certificates', () => {
   });
   afterAll(() => files?.remove());
 
+  test('TLS can be turned on, and off, while sessions are open', async () => {
+    const { certFile, keyFile } = createAuthority(files.path, 'later').issue('proxy', ['DNS:localhost']);
+    const { port, write, hangUp } = await serve({});
+    const first = connection(port);
+    await first.connect();
+    const over = async (ssl?: pg.ClientConfig['ssl']) => {
+      const client = connection(port, ssl);
+      const outcome = await client.connect().then(
+        () => 'in',
+        (error) => error.code ?? error.message,
+      );
+      await client.end().catch(() => {});
+      return outcome;
+    };
+    const tls = { rejectUnauthorized: false };
+    const none = 'The server does not support SSL connections';
+    expect([await over(), await over(tls)]).toEqual(['in', none]);
+    write({ client_tls: 'require', client_tls_cert_file: certFile, client_tls_key_file: keyFile });
+    await hangUp();
+    expect([await over(), await over(tls)]).toEqual(['28000', 'in']);
+    write({ client_tls: 'off' });
+    await hangUp();
+    expect([await over(), await over(tls)]).toEqual(['in', none]);
+    expect((await first.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
+    await first.end();
+  });
+
   test.each(['1', '2'])(
     'new ones are for new connections; broken ones leave the old ones in place; workers=%s',
     async (workers) => {
