@@ -328,6 +328,10 @@ describe('keys', () => {
       ],
       [['--set', 'credential_key_file=/no/such/file'], /could not open file ".*": no such file or directory/],
       [['--set', `credential_old_key_file=${await file('lonely', key)}`], /without a key that seals/],
+      [
+        ['--set', `credential_key_file=${key}`],
+        /setting "credential_key_file" seems to be a key: it must be the path/,
+      ],
       [['--set', `credential_key_command=/bin/sh -c "echo ${key}; exit 1"`], /exit status 1/],
     ];
     for (const [args, message] of cases) {

@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import { wipe } from '../../upstream/credentials/credential.js';
 import { LoginError, login } from '../../upstream/login.js';
 import { MessageReader, ReadError } from '../../upstream/reader.js';
 import type { VerifierSource } from '../../upstream/verifiers.js';
@@ -73,8 +74,14 @@ export async function admitByScram(options: ScramOptions, arrival: Arrival): Pro
       proved = await prove(demand);
       return { kind: 'scram', keys: proved.keys };
     },
+  }).catch((error: unknown) => {
+    if (proved !== undefined) wipe({ kind: 'scram', keys: proved.keys });
+    throw error;
   });
-  proved ??= await prove(undefined);
+  if (proved === undefined) {
+    proved = await prove(undefined);
+    wipe({ kind: 'scram', keys: proved.keys }); // the server has asked for nothing
+  }
   return {
     credential,
     greeting: Buffer.concat([proved.verdict, AUTHENTICATION_OK]),

@@ -57,6 +57,13 @@ async function addFile(
   setting: string,
   add: (text: Buffer, from: string) => void,
 ): Promise<void> {
+  const mistaken = keyMaterial(path);
+  if (mistaken !== null) {
+    mistaken.fill(0);
+    throw new ConfigError(
+      `setting "${setting}" seems to be a key: it must be the path of a file that holds one`,
+    );
+  }
   try {
     const file = await readPrivateFile(path);
     if (file === null) return;
