@@ -236,8 +236,9 @@ export class Session {
     const traffic = newTraffic(mayRewrite ? this.#options.rewriter : null, this.#options.maxRewriteBytes);
     let forgetKey = () => {};
     traffic.onCancelKey = (key) => {
-      const packet = cancelPacket(key);
-      this.#stop = () => stopStatement(upstream, packet, exact);
+      // As text: a small buffer would keep alive the whole block that it is cut from.
+      const text = key.toString('latin1');
+      this.#stop = () => stopStatement(upstream, cancelPacket(Buffer.from(text, 'latin1')), exact);
       if (upstream instanceof Servers && upstream.keys.needed) forgetKey = upstream.keys.remember(key, exact);
     };
     const relay = new Relay(this.#client, server, traffic, this.#options.onWorkCommitted);
