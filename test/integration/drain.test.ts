@@ -178,6 +178,32 @@ describe('signals', () => {
     expect(await proxy.ended).toBe(0);
   });
 
+  test.each(['1', '2'])(
+    'SIGINT stops what still runs after that, on the server too; workers=%s',
+    async (workers) => {
+      const proxy = serve('drain_timeout=1h', `workers=${workers}`);
+      const client = await connectTo(proxy);
+      await withClient(db.superUrl, async (gate) => {
+        await gate.query('SELECT pg_advisory_lock(82)');
+        const outcome = client
+          .query("INSERT INTO public.copied VALUES ('cut off'); SELECT pg_advisory_xact_lock_shared(82)")
+          .catch((error: { code: string }) => error.code);
+        const waiting = async () =>
+          (
+            await gate.query(
+              "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 82",
+            )
+          ).rowCount === 1;
+        await until(waiting, { what: 'the statement' });
+        proxy.child.kill('SIGINT');
+        expect(await proxy.ended).toBe(0);
+        expect(await outcome).toBe('57P01');
+        await until(async () => !(await waiting()), { what: 'the statement to be stopped' });
+        expect((await gate.query("SELECT FROM public.copied WHERE line = 'cut off'")).rows).toEqual([]);
+      });
+    },
+  );
+
   test('SIGTERM waits for drain_timeout', async () => {
     const proxy = serve('drain_timeout=1500ms');
     const client = await connectTo(proxy);
