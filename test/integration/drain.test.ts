@@ -31,6 +31,15 @@ afterEach(async () => {
 });
 afterAll(() => db?.drop());
 
+/** Whether a statement waits for this advisory lock. */
+async function waits(gate: pg.Client, key: number): Promise<boolean> {
+  const { rowCount } = await gate.query(
+    "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = $1",
+    [key],
+  );
+  return rowCount === 1;
+}
+
 describe('a proxy that is to stop', () => {
   test('ends idle sessions at once, and each of the others when what it does is done', async () => {
     const own = await startWireProxy(urlFor(db.name));
@@ -70,12 +79,7 @@ describe('a proxy that is to stop', () => {
     await gate.connect();
     await gate.query('SELECT pg_advisory_lock(79)');
     running.send(query('SELECT pg_advisory_lock_shared(79)'));
-    await until(async () => {
-      const { rows } = await gate.query(
-        "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 79",
-      );
-      return rows.length > 0;
-    });
+    await until(() => waits(gate, 79), { what: 'the statement' });
 
     const closing = own.close(60_000);
     for (const client of [idle, listening, prepared]) {
@@ -122,14 +126,11 @@ describe('a proxy that is to stop', () => {
       client.send(
         query("INSERT INTO public.copied VALUES ('cut off'); SELECT pg_advisory_xact_lock_shared(81)"),
       );
-      const waiting = async () =>
-        (await gate.query("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 81"))
-          .rowCount === 1;
-      await until(waiting, { what: 'the statement' });
+      await until(() => waits(gate, 81), { what: 'the statement' });
       await own.close(0);
       await until(() => client.ended, { what: 'the end of the session' });
       expect(client.error().code).toBe('57P01');
-      await until(async () => !(await waiting()), { what: 'the statement to be stopped' });
+      await until(async () => !(await waits(gate, 81)), { what: 'the statement to be stopped' });
       const { rows } = await gate.query("SELECT FROM public.copied WHERE line = 'cut off'");
       expect(rows).toEqual([]);
     });
@@ -188,17 +189,11 @@ describe('signals', () => {
         const outcome = client
           .query("INSERT INTO public.copied VALUES ('cut off'); SELECT pg_advisory_xact_lock_shared(82)")
           .catch((error: { code: string }) => error.code);
-        const waiting = async () =>
-          (
-            await gate.query(
-              "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 82",
-            )
-          ).rowCount === 1;
-        await until(waiting, { what: 'the statement' });
+        await until(() => waits(gate, 82), { what: 'the statement' });
         proxy.child.kill('SIGINT');
         expect(await proxy.ended).toBe(0);
         expect(await outcome).toBe('57P01');
-        await until(async () => !(await waiting()), { what: 'the statement to be stopped' });
+        await until(async () => !(await waits(gate, 82)), { what: 'the statement to be stopped' });
         expect((await gate.query("SELECT FROM public.copied WHERE line = 'cut off'")).rows).toEqual([]);
       });
     },
