@@ -23,8 +23,9 @@ const MAX_UNANSWERED = 1 << 22;
  *
  * What the server is known to ignore is not kept: a client can send it without end.
  *
- * Should the count be wrong all the same, it mends itself: an answer that cannot belong to a Sync at the head shows
- * that the Sync was ignored.
+ * A copy that failed leaves a doubt: whether the server had read a Sync between its data before it failed, and so
+ * ignored it, shows only in what comes next. An answer that cannot belong to a Sync at the head shows that it was
+ * ignored; so does an error or a notice behind a ReadyForQuery, where a Sync has nothing to fail.
  *
  * Each noted message may carry a tag, which `done` gets when the server has done what the message asked for. Nothing
  * is allocated for a message.
@@ -39,6 +40,10 @@ export class Conversation<Tag> {
   /** The same, and that Sync has not been sent yet. */
   #discarding = false;
   #copying = false;
+  /** A copy has failed, and Syncs that it may have ignored may be noted. */
+  #doubtful = false;
+  /** The last answer was a ReadyForQuery. */
+  #settled = false;
   /** Something was asked for since what the last ReadyForQuery answered. */
   #unsynced = false;
   #tagged = 0;
@@ -73,6 +78,7 @@ export class Conversation<Tag> {
   /** The tag of the message that is being answered. */
   get tag(): Tag | undefined {
     this.#dropSilent();
+    this.#dropDoubtful();
     return this.#size === 0 || this.#skipping ? undefined : this.#tags[this.#first];
   }
 
@@ -140,6 +146,9 @@ export class Conversation<Tag> {
         break;
       case Backend.CopyInResponse:
       case Backend.CopyBothResponse:
+        this.#dropSilent();
+        this.#dropDoubtful();
+        this.#settled = false;
         this.#copying = true;
         break;
       case Backend.ErrorResponse:
@@ -187,7 +196,18 @@ export class Conversation<Tag> {
     while (this.#size > 0 && isCopyMessage(this.#kindAt(0))) this.#pop();
   }
 
+  /** Something other than a ReadyForQuery comes behind one: it answers no Sync. */
+  #dropDoubtful(): void {
+    if (!this.#doubtful || !this.#settled) return;
+    this.#doubtful = false;
+    while (this.#size > 0 && this.#kindAt(0) === Frontend.Sync) {
+      this.#pop();
+      this.#dropSilent();
+    }
+  }
+
   #complete(kind: number): void {
+    this.#settled = false;
     for (;;) {
       this.#dropSilent();
       if (this.#size === 0) return;
@@ -215,9 +235,12 @@ export class Conversation<Tag> {
 
   #failed(): void {
     this.#dropSilent();
+    this.#dropDoubtful();
+    this.#settled = false;
     if (this.#copying) {
-      // What the copy had read of Syncs when it failed: those before its first data.
+      // What the copy had surely read of Syncs when it failed: those before its first data.
       this.#copying = false;
+      this.#doubtful = true;
       while (this.#size > 1 && this.#kindAt(1) === Frontend.Sync) this.#popSecond();
     }
     if (this.#size === 0) return;
@@ -236,6 +259,7 @@ export class Conversation<Tag> {
 
   #ready(): void {
     this.#copying = false;
+    this.#settled = true;
     while (this.#size > 0) {
       const kind = this.#kindAt(0);
       const ends = !this.#skipping && (kind === Frontend.Query || kind === Frontend.FunctionCall);

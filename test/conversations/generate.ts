@@ -342,14 +342,13 @@ const REFUSED: readonly Record<string, string>[] = [
 /** The number-th conversation of a seed; the same each time. */
 export function conversation(seed: number, number: number): Conversation {
   const dice = new Dice(Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) + number);
-  // Without standard_conforming_strings the rewriter keeps its hands off.
-  const plain = dice.once(4);
-  const unusual = plain && dice.once(3);
   const startup = { ...dice.pick(STARTUPS)! };
-  if (unusual) startup.client_encoding = dice.pick(['LATIN1', 'SQL_ASCII', 'EUC_JP'])!;
-  else if (plain && dice.once(2)) startup.options = '-c standard_conforming_strings=off';
+  if (dice.once(6)) startup.client_encoding = dice.pick(['LATIN1', 'SQL_ASCII', 'EUC_JP'])!;
+  if (dice.once(8)) startup.options = '-c standard_conforming_strings=off';
+  // In this encoding errors in the code of a DO block quote the qualified operators.
+  const dsl = startup.client_encoding !== 'EUC_JP' && !dice.once(8);
   if (dice.once(25)) Object.assign(startup, dice.pick(REFUSED)!);
-  const mood = { dice, dsl: !plain };
+  const mood = { dice, dsl };
   const turns = Array.from({ length: dice.between(1, 6) }, () =>
     dice.once(10) ? dice.pick(RARE_TURNS)!(mood) : dice.pick(TURNS)!(mood),
   );

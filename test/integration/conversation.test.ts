@@ -102,6 +102,28 @@ const pieces: Record<string, Piece> = {
     [copyDone, tag],
     [sync, tag],
   ],
+  // The Sync is ignored in the first and in the third, as the copy still goes on when it is read.
+  copyInFailedBehindSync: (tag) => [
+    [query('COPY numbers FROM STDIN'), tag],
+    [copyData('1\n'), tag],
+    [sync, tag],
+    [copyFail(`bad_${tag}`), tag],
+  ],
+  copyInBadBeforeSync: (tag) => [
+    [query('COPY numbers FROM STDIN'), tag],
+    [copyData(`bad_${tag}\n`), tag],
+    [sync, tag],
+    [copyDone, tag],
+  ],
+  copyInExtendedFailedBehindSync: (tag) => [
+    [parse('COPY numbers FROM STDIN'), tag],
+    [bind(), tag],
+    [execute(), tag],
+    [copyData('1\n'), tag],
+    [sync, tag],
+    [copyFail(`bad_${tag}`), tag],
+    [sync, tag],
+  ],
   copyInFailed: (tag) => [
     [query('COPY numbers FROM STDIN'), tag],
     [copyData('1\n'), tag],
