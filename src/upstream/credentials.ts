@@ -156,9 +156,10 @@ export class CredentialStore {
     );
   }
 
-  /** Drops what was captured for the role, here and in the database. */
-  forget(role: string): void {
+  /** Drops what was captured for the role, here and in the database. @param only if it is still this */
+  forget(role: string, only?: Credential): void {
     const entry = this.#captured.get(role);
+    if (only !== undefined && (entry === undefined || !isSame(entry.credential, only))) return;
     if (entry !== undefined) wipe(entry.credential);
     this.#captured.delete(role);
     this.#vault?.remove(role).catch((error: unknown) => this.#onUnsaved(role, error));

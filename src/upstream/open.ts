@@ -62,6 +62,7 @@ export async function openSession(options: OpenOptions): Promise<Session> {
     return await attempt(options, tried);
   } catch (error) {
     const failure = asOpenFailure(error, tried.found);
+    if (isRefusedElsewhere(error, tried.found)) credentials.forget(role, tried.found?.credential);
     if (!(failure instanceof OpenFailure) || failure.kind !== 'credential') throw failure;
     if (!(await credentials.refused(role, tried.found))) throw failure;
   }
@@ -127,13 +128,27 @@ function asOpenFailure(error: unknown, found: Found | undefined): unknown {
   if (error instanceof DialError) return new OpenFailure('unavailable', error.code, error.message);
   if (error instanceof LoginError) {
     const { code, message } = error;
-    return new OpenFailure(kindOf(code), code, message, found?.source ?? null);
+    const kind = isRefusedElsewhere(error, found) ? 'credential' : kindOf(code);
+    return new OpenFailure(kind, code, message, found?.source ?? null);
   }
   if (error instanceof ConnectionLost) {
     const code = error.server?.code ?? '08006';
     return new OpenFailure(kindOf(code), code, error.message);
   }
   return error;
+}
+
+/**
+ * A password that was captured in clear text, as something else than the server checks it (LDAP, PAM, RADIUS): refused
+ * with another code than the server's own passwords, and often locked after some attempts. It is not tried again.
+ */
+function isRefusedElsewhere(error: unknown, found: Found | undefined): boolean {
+  return (
+    error instanceof LoginError &&
+    error.code === '28000' &&
+    found?.source === 'captured' &&
+    found.credential.kind === 'password'
+  );
 }
 
 /** @param code SQLSTATE, or the code of the LoginError */

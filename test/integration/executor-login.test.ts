@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { OwnServer } from '../support/own-server.js';
 import { program } from '../support/program.js';
 import { startProxyAt } from '../support/proxy.js';
+import { type Radius, startRadius } from '../support/radius.js';
 import { until } from '../support/wait.js';
 
 /** Logins of the executor at a server that is set up for that. */
@@ -15,21 +16,28 @@ import { until } from '../support/wait.js';
 let server: OwnServer;
 let directory: string;
 let app: pg.Client;
+let radius: Radius;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'executor-login-'));
+  radius = await startRadius('dialin-password');
+  const { port, secret } = radius;
+  const methods = {
+    trusted: 'trust',
+    hashed: 'md5',
+    clear: 'password',
+    dialin: `radius radiusservers="127.0.0.1" radiusports="${port}" radiussecrets="${secret}"`,
+  };
   server = await OwnServer.start({
-    hba: ['trusted trust', 'hashed md5', 'clear password'].map(
-      (who) => `host all ${who.replace(' ', ' 127.0.0.1/32 ')}`,
-    ),
+    hba: Object.entries(methods).map(([role, method]) => `host all ${role} 127.0.0.1/32 ${method}`),
   });
   await server.query(`CREATE ROLE app LOGIN PASSWORD 'app-password'`);
-  await server.query('CREATE ROLE trusted LOGIN');
+  await server.query('CREATE ROLE trusted LOGIN; CREATE ROLE dialin LOGIN');
   await server.query(`SET password_encryption = 'md5'; CREATE ROLE hashed LOGIN PASSWORD 'hashed-password'`);
   await server.query(`CREATE ROLE clear LOGIN PASSWORD 'clear-password'`);
   const proxy = await startProxyAt(server.url());
   await proxy.stop();
-  for (const role of ['app', 'trusted', 'hashed', 'clear'])
+  for (const role of ['app', 'trusted', 'hashed', 'clear', 'dialin'])
     await server.query(`SELECT df.grant_usage('${role}')`);
   app = new pg.Client({ connectionString: server.url().replace(/\/\/[^@]*@/, '//app:app-password@') });
   app.on('error', () => {});
@@ -38,6 +46,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await app?.end();
   await server?.remove();
+  radius?.stop();
   await rm(directory, { recursive: true, force: true });
 });
 
@@ -174,8 +183,7 @@ describe.each(['1', '2'])('client_auth = trust with workers=%s', (workers) => {
 });
 
 /** A login through a proxy. */
-async function logIn(port: number, role: string): Promise<void> {
-  const password = `${role}-password`;
+async function logIn(port: number, role: string, password = `${role}-password`): Promise<void> {
   const client = new pg.Client({ host: '127.0.0.1', port, user: role, password, database: 'postgres' });
   await client.connect();
   await client.end();
@@ -267,5 +275,23 @@ test.each([
   } finally {
     await proxy.stop();
     await server.query('DROP OWNED BY leaver; DROP ROLE leaver').catch(() => {});
+  }
+});
+
+test('a password that another service has refused is not tried again: that would lock the account', async () => {
+  const proxy = await startProxyAt(server.url(), { session_idle_timeout: '0' });
+  try {
+    await logIn(proxy.port, 'dialin');
+    expect((await end(await startAs('dialin')))[0]).toBe('completed');
+    radius.password = 'changed-password';
+    const id = await startAs('dialin');
+    await waits(id, /RADIUS authentication failed for user "dialin"; it goes on at the role's next login/);
+    await waits(id, /the server asks for a password \(cleartext\) and none is known/);
+    expect(radius).toMatchObject({ accepted: 2, rejected: 1 });
+    await logIn(proxy.port, 'dialin', 'changed-password');
+    expect((await end(id))[0]).toBe('completed');
+    expect(radius.rejected).toBe(1);
+  } finally {
+    await proxy.stop();
   }
 });
