@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { type LoginError, ServerRefusal } from '../upstream/login.js';
 
 /** Addresses that are remembered; of more, those that failed longest ago are forgotten. */
 const MAX_ADDRESSES = 10_000;
@@ -8,6 +9,14 @@ export interface FailedLoginLimit {
   readonly count: number;
   /** Milliseconds, from the first of them. */
   readonly windowMs: number;
+}
+
+/**
+ * Whether somebody has failed to show who it is. What the proxy refuses for another reason (a connection that is not
+ * encrypted, channel binding that cannot pass) is a matter of set-up: counted, it would shut out who can do nothing for it.
+ */
+export function isFailedLogin(error: LoginError): boolean {
+  return error instanceof ServerRefusal ? error.code.startsWith('28') : error.code === '28P01';
 }
 
 interface Failures {

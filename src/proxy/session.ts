@@ -2,12 +2,13 @@ import type { Socket } from 'node:net';
 import { forwardCancel, stopStatement } from '../upstream/cancel.js';
 import { wipe } from '../upstream/credentials/credential.js';
 import { DialError, dial, Servers } from '../upstream/dial.js';
-import { LoginError, ServerRefusal } from '../upstream/login.js';
+import { LoginError } from '../upstream/login.js';
 import { errorResponse, type Report } from '../wire/fields.js';
 import { cancelPacket, databaseOf, isReplication, majorVersion } from '../wire/startup.js';
 import { ClientGone } from './authentication/arrival.js';
 import { authenticate } from './authentication/authenticate.js';
 import { closed, dismiss } from './closing.js';
+import { isFailedLogin } from './failed-logins.js';
 import type { Gate } from './gate.js';
 import { type Opening, readOpening } from './opening.js';
 import type { ProxyOptions } from './options.js';
@@ -227,7 +228,7 @@ export class Session {
       return;
     }
     if (credential !== null) {
-      if (isRoleName(user)) this.#options.credentials.capture(user, credential);
+      this.#options.credentials.capture(user, credential);
       wipe(credential);
     }
     log.debug({ client: this.#peer.address, user, database }, 'session opened');
@@ -292,22 +293,6 @@ export class Session {
     if (this.#mute) this.#client.destroy();
     else dismiss(this.#client, errorResponse(report));
   }
-}
-
-/**
- * Whether a role can have this very name. The server cuts longer ones, and those that are not UTF-8 look alike here: what
- * such a login gives must not be taken for another role's.
- */
-function isRoleName(user: string): boolean {
-  return user !== '' && Buffer.byteLength(user) < 64 && !user.includes('\ufffd');
-}
-
-/**
- * Whether somebody has failed to show who it is. What the proxy refuses for another reason (a connection that is not
- * encrypted, channel binding that cannot pass) is a matter of set-up: counted, it would shut out who can do nothing for it.
- */
-function isFailedLogin(error: LoginError): boolean {
-  return error instanceof ServerRefusal ? error.code.startsWith('28') : error.code === '28P01';
 }
 
 /** SCRAM's own reasons have no SQLSTATE; to the client they are a failed authentication. */

@@ -70,9 +70,10 @@ export class CredentialStore {
   /**
    * Keeps a copy of a credential that the server has just accepted. The last one counts, but `trust` replaces nothing:
    * from another address the same role may be asked for its password. Returns at once; listeners hear of it when it
-   * has been sealed as well, so that another proxy that they wake finds it.
+   * has been sealed as well, so that another proxy that they wake finds it. A name that no role can have is passed over.
    */
   capture(role: string, credential: Credential): void {
+    if (!isRoleName(role)) return;
     const before = this.#captured.get(role);
     if (credential.kind === 'trust' && before !== undefined) return;
     this.#captures.set(role, this.captures(role) + 1);
@@ -227,6 +228,14 @@ export class CredentialStore {
   #tell(role: string, changed: boolean): void {
     for (const listener of this.#listeners) listener(role, changed);
   }
+}
+
+/**
+ * Whether a role can have this very name. The server cuts longer ones, and those that are not UTF-8 look alike here: what
+ * such a login gives must not be taken for another role's.
+ */
+function isRoleName(name: string): boolean {
+  return name !== '' && Buffer.byteLength(name) < 64 && !name.includes('\ufffd');
 }
 
 /** The servers of an upstream as one text, whatever the order in which they are named, and the case of host names. */
