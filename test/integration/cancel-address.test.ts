@@ -10,11 +10,14 @@ import { until } from '../support/wait.js';
 import { startWireProxy, type WireProxy } from '../support/wire-proxy.js';
 
 const NAME = 'two-addresses.test';
-const ADDRESSES = ['127.0.0.1', '127.0.0.2'];
+const FIRST = '127.0.0.1';
+const SECOND = '127.0.0.2';
+/** What the name stands for at the moment. */
+const name = vi.hoisted(() => ({ addresses: [] as string[] }));
 
 vi.mock('node:dns/promises', async (original) => ({
   ...(await original<typeof import('node:dns/promises')>()),
-  lookup: async () => ADDRESSES.map((address) => ({ address, family: 4 })),
+  lookup: async () => name.addresses.map((address) => ({ address, family: 4 })),
 }));
 
 const linux = process.platform === 'linux';
@@ -23,7 +26,7 @@ if (!linux)
 
 describe.skipIf(!linux)('a name with two addresses', () => {
   const listeners: Server[] = [];
-  /** Connections to the first address, which nobody is on when the session begins. */
+  /** Connections to the first address, where the session is not. */
   let strays = 0;
 
   function listen(address: string, port: number, onConnection: () => void = () => {}): Promise<number> {
@@ -50,8 +53,12 @@ describe.skipIf(!linux)('a name with two addresses', () => {
 
   const proxies: WireProxy[] = [];
   beforeAll(async () => {
-    const port = await listen(ADDRESSES[1]!, 0);
-    proxies.push(await proxyTo(port), await proxyTo(port));
+    // A port that is free at both.
+    for (let port: number | undefined; port === undefined; ) {
+      const found = await listen(SECOND, 0);
+      port = await listen(FIRST, found, () => strays++).catch(() => undefined);
+      if (port !== undefined) proxies.push(await proxyTo(port), await proxyTo(port));
+    }
   });
   afterAll(async () => {
     for (const proxy of proxies) await proxy.close();
@@ -64,9 +71,10 @@ describe.skipIf(!linux)('a name with two addresses', () => {
     const client = new pg.Client({
       ...{ host: own.host, port: own.port, user: username, password, database: 'postgres' },
     });
+    name.addresses = [SECOND];
     await client.connect();
     // From now on the name leads somewhere else first.
-    await listen(ADDRESSES[0]!, (listeners[0]!.address() as { port: number }).port, () => strays++);
+    name.addresses = [FIRST, SECOND];
     for (const [through, expected] of [
       [own, 0],
       [other, 1],
