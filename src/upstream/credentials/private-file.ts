@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { constants, open } from 'node:fs/promises';
 
 /** A file with secrets cannot be used; the message is for people, and without its content. */
 export class PrivateFileError extends Error {
@@ -16,6 +16,9 @@ export interface PrivateFile {
   /** Another one after each change of the file. */
   readonly stamp: string;
 }
+
+/** Without waiting for somebody to write into a named pipe, which would be for ever. */
+const READ_AT_ONCE = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 export interface PrivateFileRule {
   /** Default 1 MiB. */
@@ -35,7 +38,7 @@ export async function readPrivateFile(
   unless?: string,
   { maxMiB = 1, rootsGroupMayRead = false }: PrivateFileRule = {},
 ): Promise<PrivateFile | null> {
-  const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
+  const file = await open(path, READ_AT_ONCE).catch((error: NodeJS.ErrnoException) => {
     throw new PrivateFileError(error.code ?? 'unknown', `could not open file "${path}": ${reasonOf(error)}`);
   });
   try {

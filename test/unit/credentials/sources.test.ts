@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { chmod, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -75,6 +76,16 @@ describe('a file with secrets', () => {
     expect(await file.find(wanted)).toBeUndefined();
     expect(warnings).toHaveLength(1);
   });
+
+  test.skipIf(process.platform === 'win32')(
+    'is no named pipe, which nobody is waited for to write into',
+    async () => {
+      const pipe = join(directory, 'pipe');
+      execFileSync('mkfifo', ['-m', '600', pipe]);
+      await expect(readPrivateFile(pipe)).rejects.toThrow('is not a plain file');
+    },
+    5000,
+  );
 
   test('is a plain file: no directory, no device; a link to one is followed', async () => {
     await expect(readPrivateFile(directory)).rejects.toThrow('is not a plain file');
