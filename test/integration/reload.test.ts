@@ -186,9 +186,10 @@ describe('SIGHUP', () => {
     const clients: pg.Client[] = [];
     const refused = async (): Promise<boolean> => {
       const client = connection(port);
-      const code = await client.connect().catch((error: { code: string }) => error.code);
-      if (code === undefined) clients.push(client);
-      return code === '53300';
+      return await client.connect().then(
+        () => clients.push(client) > 2,
+        (error: { code: string }) => error.code === '53300',
+      );
     };
     await until(refused, { what: 'the limit' });
     expect(clients.length).toBeLessThanOrEqual(2);
