@@ -1,3 +1,5 @@
+import type { Dice } from '../chaos/dice.js';
+
 /** Messages that go out at once, and what the client does before it goes on. */
 export interface Step {
   readonly send: readonly Buffer[];
@@ -11,6 +13,13 @@ export interface Step {
    * notification, which is waited for if it can come now.
    */
   readonly act?: 'cancel' | 'notify';
+}
+
+/** What a turn may depend on. */
+export interface Mood {
+  readonly dice: Dice;
+  /** Operators of df may occur: the session reads text as the rewriter does. */
+  readonly dsl: boolean;
 }
 
 /** Some steps, and a fence behind them: whatever state they leave, the client hears when the server is through. */

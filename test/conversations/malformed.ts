@@ -15,7 +15,7 @@ import {
 
 /**
  * A message whose frame is whole and whose body is not what it should be, among good ones. The server answers with an
- * error; what it skips then depends on the message. The unnamed portal is left alone, see `leftover` in generate.ts.
+ * error; what it skips then depends on the message. The unnamed portal is left alone, see `leftover` in pipelined.ts.
  */
 export function malformed(dice: Dice): Buffer[] {
   const one = Buffer.from([0, 0, 0, 1]);

@@ -157,6 +157,12 @@ function step(dice: Dice, depth = 0): string {
 /** Always with an operator on string literals, which both sides take for the DSL's. */
 export const chain = (dice: Dice): string => `('a' ~> ${step(dice)})`;
 
+/** An error that points behind operators: to the right place only if the proxy knows which statement it answers. */
+export const POINTER = "SELECT 'é' ~> 'b' ~> 'c', nope";
+
+/** The same where `'it\\'s'` is one literal. */
+export const BACKSLASH_POINTER = "SELECT 'it\\'s' ~> 'b' ~> 'c', nope";
+
 /** Fifty rows with an operator, or fewer and then an error. */
 export function manyGraphs(dice: Dice): string {
   return `SELECT id, ${chain(dice)}, 10 / (id - ${dice.between(1, 99)}) FROM items ORDER BY id`;

@@ -35,8 +35,9 @@ export interface FuzzedProgram {
 /** The executor's connections come and go by themselves. */
 const SPARE_DESCRIPTORS = 12;
 const SPARE_TIMERS = 12;
-/** Caches that are bounded fill while it goes on: rewritten statements take the most, 16 MiB. */
-const SPARE_USED = 24 * 2 ** 20;
+/** Caches that are bounded fill while it goes on, that of rewritten statements up to 16 MiB: bytes, and those for an input. */
+const SPARE_USED = 4 * 2 ** 20;
+const SPARE_USED_EACH = 150;
 /** The same with what the allocator keeps. */
 const SPARE_RESIDENT = 160 * 2 ** 20;
 
@@ -108,6 +109,7 @@ export async function fuzzedProgram(
     return { ...holdings(proxy.pid), ...(await measured(proxy, probe)) };
   };
   let first: Held | undefined;
+  let suffered = 0;
   return {
     suffer: async (seed, inputs, budgetMs = Number.POSITIVE_INFINITY) => {
       if (first === undefined) {
@@ -116,6 +118,7 @@ export async function fuzzedProgram(
         first = await look();
       }
       const tally = await batch(target, seed, inputs, Date.now() + budgetMs);
+      suffered += tally.inputs;
       if (tally.hung.length > 0) throw new Error(`connections hung:\n${tally.hung.join('\n')}`);
       if (proxy.child.exitCode !== null || proxy.child.signalCode !== null) {
         throw new Error(`the program has ended: ${output}`);
@@ -138,7 +141,10 @@ export async function fuzzedProgram(
       ).catch(async (error: Error) => {
         throw new Error(`${error.message}: ${JSON.stringify(await look())}`);
       });
-      if (held.used > least.used + SPARE_USED || held.memory > least.memory + SPARE_RESIDENT) {
+      if (
+        held.used > least.used + SPARE_USED + suffered * SPARE_USED_EACH ||
+        held.memory > least.memory + SPARE_RESIDENT
+      ) {
         throw new Error(`grown from ${JSON.stringify(least)} to ${JSON.stringify(held)}`);
       }
       if (output !== '') throw new Error(`the program complained: ${output}`);
