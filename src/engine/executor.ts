@@ -91,8 +91,8 @@ export class Executor {
       if (changed || this.#waitingRoles.has(role)) this.#resume(role);
     });
     options.sessions.logins.onRecovered((role) => this.#resume(role));
-    options.sessions.logins.onRefused((role, { code, message }) => {
-      options.log.warn({ role, code, reason: message }, 'login of a role refused: its instances wait');
+    options.sessions.logins.onRefused((role, { code, forLog }) => {
+      options.log.warn({ role, code, reason: forLog }, 'login of a role refused: its instances wait');
     });
   }
 

@@ -24,8 +24,17 @@ export class OpenFailure extends Error {
   readonly code: string;
   /** Where the credential was from that was not taken; null: there was none. */
   readonly source: string | null;
-  constructor(kind: OpenFailureKind, code: string, message: string, source: string | null = null) {
+  /** The message, or what an operator should know besides. */
+  readonly forLog: string;
+  constructor(
+    kind: OpenFailureKind,
+    code: string,
+    message: string,
+    source: string | null = null,
+    forLog: string = message,
+  ) {
     super(message);
+    this.forLog = forLog;
     this.kind = kind;
     this.code = code;
     this.source = source;
@@ -124,7 +133,8 @@ async function verifyRole(session: Session, role: string): Promise<void> {
 
 function asOpenFailure(error: unknown, found: Found | undefined): unknown {
   if (error instanceof MissingCredential) return new OpenFailure('credential', 'missing', error.message);
-  if (error instanceof SourceFailure) return new OpenFailure('barred', 'source', error.message);
+  if (error instanceof SourceFailure)
+    return new OpenFailure('barred', 'source', error.message, null, error.forLog);
   if (error instanceof DialError) return new OpenFailure('unavailable', error.code, error.message);
   if (error instanceof LoginError) {
     const { code, message } = error;

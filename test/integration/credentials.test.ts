@@ -422,16 +422,19 @@ describe('given by an operator', () => {
     expect(log).not.toContain(role.password);
   });
 
-  test('credential_command that fails: its status and its word are the reason, never its output', async () => {
+  test('credential_command that fails: its status is the reason, its word is for the log, its output for nobody', async () => {
     const role = await user('tokenless');
     const script = join(directory, 'fails.sh');
     await writeFile(script, `echo ${role.password}\necho "no such profile" >&2\nexit 3\n`);
     const log = await proxy({ settings: { credential_command: `/bin/sh ${script}` } }, async () => {
       const id = await start(role);
-      expect(await waits(id, /credential_command/)).toMatch(/"\/bin\/sh": exit status 3: no such profile/);
+      expect(await waits(id, /credential_command/)).toMatch(
+        /: credential_command: exit status 3; it is tried again$/,
+      );
       await writeFile(script, `echo ${role.password}\n`);
       await completed(id);
     });
+    expect(log).toMatch(/"reason":"credential_command .*exit status 3: no such profile"/);
     expect(log).not.toContain(role.password);
   });
 });

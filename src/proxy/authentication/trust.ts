@@ -1,4 +1,5 @@
 import { type Credential, wipe } from '../../upstream/credentials/credential.js';
+import { SourceFailure } from '../../upstream/credentials/source.js';
 import { LoginError, login, type Secret } from '../../upstream/login.js';
 import { type Admission, type Arrival, AUTHENTICATION_OK, refusal } from './arrival.js';
 
@@ -19,7 +20,8 @@ export async function admitByTrust(arrival: Arrival): Promise<Admission> {
   let kept: Credential | undefined;
   const answer = async (): Promise<Secret> => {
     kept = await credentials.get(user, database, address).catch((err: unknown) => {
-      arrival.log.error({ err, user }, 'the credential of a role cannot be looked up');
+      const reason = err instanceof SourceFailure ? err.forLog : (err as Error).message;
+      arrival.log.error({ user, reason }, 'the credential of a role cannot be looked up');
       throw refusal({
         code: '58000',
         message: `the proxy could not look up the credential of role "${user}"; its log says why`,

@@ -78,8 +78,8 @@ export class PasswordCommand implements PasswordSource {
       output.fill(0);
       return line === '' ? undefined : line;
     } catch (error) {
-      if (error instanceof CommandFailure) throw new SourceFailure(`credential_command ${error.message}`);
-      throw error;
+      if (!(error instanceof CommandFailure)) throw error;
+      throw new SourceFailure(`credential_command: ${error.how}`, `credential_command ${error.message}`);
     }
   }
 

@@ -1,9 +1,15 @@
 /** Runs a program that prints a secret. */
 import { type ChildProcess, spawn } from 'node:child_process';
 
-/** It did not give a secret; the message is for people: how it ended, and the first line that it said on stderr. */
+/** It did not give a secret; the message is for operators: how it ended, and the first line that it said on stderr. */
 export class CommandFailure extends Error {
   override readonly name = 'CommandFailure';
+  /** For everybody. */
+  readonly how: string;
+  constructor(message: string, how: string) {
+    super(message);
+    this.how = how;
+  }
 }
 
 const MAX_OUTPUT = 64 * 1024;
@@ -74,7 +80,8 @@ export function runForSecret(
     });
     child.once('error', (error: NodeJS.ErrnoException) => {
       clearTimeout(timer);
-      reject(new CommandFailure(`"${file}" could not be run: ${error.code ?? 'unknown reason'}`));
+      const how = `could not be run: ${error.code ?? 'unknown reason'}`;
+      reject(new CommandFailure(`"${file}" ${how}`, how));
     });
     child.once('close', (code, signal) => {
       clearTimeout(timer);
@@ -87,7 +94,7 @@ export function runForSecret(
       const how = killed ?? (code === null ? `ended by ${signal}` : `exit status ${code}`);
       const reason = firstLine(said, output);
       output.fill(0);
-      reject(new CommandFailure(`"${file}": ${how}${reason === '' ? '' : `: ${reason}`}`));
+      reject(new CommandFailure(`"${file}": ${how}${reason === '' ? '' : `: ${reason}`}`, how));
     });
   });
 }

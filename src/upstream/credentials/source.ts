@@ -22,7 +22,13 @@ export interface PasswordSource {
   stamp(): Promise<string>;
 }
 
-/** A source did not work; the message is for people and without anything secret. */
+/** A source did not work; the message is shown by the instances that wait, and without anything secret. */
 export class SourceFailure extends Error {
   override readonly name = 'SourceFailure';
+  /** What an operator should know besides, and roles need not. */
+  readonly forLog: string;
+  constructor(message: string, forLog = message) {
+    super(message);
+    this.forLog = forLog;
+  }
 }
