@@ -15,6 +15,8 @@ import type { Traffic } from './traffic.js';
 
 /** Enough of a Bind or Parse to see its names: the server tells no more than 63 bytes of them apart. */
 const NAMES_PREFIX = 512;
+/** Type and length. */
+const HEADER_BYTES = 5;
 
 /**
  * What the proxy sees of the client's messages. Query and Parse are scanned where they lie in the chunk; those that
@@ -50,7 +52,8 @@ export class ClientMessages implements FrameReader {
         default:
       }
     }
-    conversation.sent(type);
+    // A Flush that is more than its header is an error, as a Describe may be; a good one has no answer.
+    conversation.sent(type === Frontend.Flush && total !== HEADER_BYTES ? Frontend.Describe : type);
     return 0;
   }
 

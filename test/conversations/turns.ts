@@ -16,7 +16,15 @@ import type { Mood, Step, Turn } from './conversation.js';
 import { copyFrom, endOfCopy } from './copies.js';
 import { malformed } from './malformed.js';
 import { name, pieces, pointer, portal } from './pipelined.js';
-import { BACKSLASH, BACKSLASH_POINTER, manyGraphs, parameterised, single, statement } from './statements.js';
+import {
+  BACKSLASH,
+  BACKSLASH_POINTER,
+  manyGraphs,
+  POINTER,
+  parameterised,
+  single,
+  statement,
+} from './statements.js';
 
 /** Turns of a conversation: one pipeline, or messages that wait for answers. */
 
@@ -134,6 +142,22 @@ const bigValue: MakeTurn = ({ dice }) => {
   );
 };
 
+/** Statements with operators that are long, or have many: from some size on they are read in another thread. */
+const bigGraph: MakeTurn = ({ dice, dsl }) => {
+  if (!dsl) return bigValue({ dice, dsl });
+  const sql = dice.once(2)
+    ? `SELECT 'é', length('${'w'.repeat(dice.between(300, 200_000))}' ~> 'b')`
+    : `SELECT 'é', length(${Array.from({ length: dice.between(10, 700) }, () => "'x'").join(' ~> ')})`;
+  return interactive(
+    'big statements',
+    // What is behind them must not overtake them.
+    {
+      send: [query(sql), query('SELECT 2'), parse(`${sql}, nope`), bind(), sync, query(sql), query(POINTER)],
+    },
+    { send: [parse(sql), bind(), execute(), sync], wait: 'Z' },
+  );
+};
+
 /** A character in each that is not UTF-8; two have a byte of ASCII in it. */
 const ENCODINGS = { LATIN1: '\xe9', WIN1252: '\xe9', SJIS: '\x83\x5c', BIG5: '\xa5\x5c' } as const;
 
@@ -183,7 +207,15 @@ export const TURNS: readonly MakeTurn[] = [
   spoilt,
 ];
 /** These cost more. */
-export const RARE_TURNS: readonly MakeTurn[] = [cancelled, cancelled, cancelledIdle, cancelledCopy, bigValue];
+export const RARE_TURNS: readonly MakeTurn[] = [
+  cancelled,
+  cancelled,
+  cancelledIdle,
+  cancelledCopy,
+  bigValue,
+  bigGraph,
+  bigGraph,
+];
 
 /** After these the server closes. */
 export const LAST: readonly (() => Turn)[] = [
