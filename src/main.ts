@@ -5,6 +5,7 @@ import { oneLine, withAdminConnection } from './admin-connection.js';
 import { type Config, ConfigError } from './config/config.js';
 import { type ConfigSources, loadConfig } from './config/load.js';
 import { settings } from './config/settings.js';
+import { freeChunksInPlace } from './garbage-collection.js';
 import { ignoreDebuggerSignal } from './no-debugger.js';
 import { createLog } from './observe/log.js';
 import { createReloader } from './reload.js';
@@ -225,6 +226,7 @@ function commandLine(): Command {
 
 async function main(): Promise<void> {
   ignoreDebuggerSignal();
+  freeChunksInPlace();
   // A reader that went away (| head) is no reason to end with a stack trace.
   process.stdout.on('error', () => {});
   try {

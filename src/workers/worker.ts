@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { Config } from '../config/config.js';
 import { restored } from '../config/upstream.js';
+import { freeChunksInPlace } from '../garbage-collection.js';
 import { ignoreDebuggerSignal } from '../no-debugger.js';
 import { createLog } from '../observe/log.js';
 import type { ClientAuth } from '../proxy/authentication/authenticate.js';
@@ -19,6 +20,7 @@ import type { ScramVerifier } from '../wire/scram-verifier.js';
 import type { FromWorker, ToWorker, Wanted } from './messages.js';
 
 ignoreDebuggerSignal();
+freeChunksInPlace();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => {});
 
 type Message<Kind> = Extract<ToWorker, { kind: Kind }>;
