@@ -1,34 +1,63 @@
-import { defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig } from 'vitest/config';
 
-// One real server for the whole run (test/support/global.ts); files run one after another, so that a
-// timing that a test waits for is not disturbed by another file on a small machine.
-const shared = { testTimeout: 60_000, hookTimeout: 120_000, fileParallelism: false } as const;
+const limits = { testTimeout: 60_000, hookTimeout: 120_000 } as const;
 
+/** Files that measure times or memory, or put the machine under load, have it to themselves. */
+const ALONE = [
+  'test/integration/scale.test.ts',
+  'test/integration/volume.test.ts',
+  'test/clients/pgbench.test.ts',
+  'test/fuzz/fuzz.test.ts',
+];
+
+// One real server for the whole run (test/support/global.ts). Most tests of the integration project wait more than
+// they work, so two files run at the same time; groups of projects run one after another.
 export default defineConfig({
   test: {
-    ...shared,
     projects: [
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], ...shared } },
       {
         test: {
+          ...limits,
+          name: 'unit',
+          include: ['test/unit/**/*.test.ts'],
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        test: {
+          ...limits,
           name: 'integration',
           include: [
             'test/integration/**/*.test.ts',
             'test/conformance/**/*.test.ts',
             'test/clients/**/*.test.ts',
             'test/conversations/**/*.test.ts',
-            'test/fuzz/**/*.test.ts',
           ],
+          exclude: [...configDefaults.exclude, ...ALONE],
           globalSetup: ['test/support/global.ts'],
-          ...shared,
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
         },
       },
       {
         test: {
+          ...limits,
+          name: 'alone',
+          include: ALONE,
+          globalSetup: ['test/support/global.ts'],
+          fileParallelism: false,
+          sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          ...limits,
           name: 'chaos',
           include: ['test/chaos/**/*.test.ts'],
           globalSetup: ['test/support/global.ts'],
-          ...shared,
+          fileParallelism: false,
+          sequence: { groupOrder: 3 },
         },
       },
     ],
