@@ -2,8 +2,10 @@ import { configDefaults, defineConfig } from 'vitest/config';
 
 const limits = { testTimeout: 60_000, hookTimeout: 120_000 } as const;
 
-/** Files that measure times or memory, or put the machine under load, have it to themselves. */
+/** Files that measure times, memory or what the whole server does, or put it under load, have it to themselves. */
 const ALONE = [
+  'test/integration/engine-locks.test.ts',
+  'test/integration/login.test.ts',
   'test/integration/scale.test.ts',
   'test/integration/volume.test.ts',
   'test/clients/pgbench.test.ts',

@@ -247,7 +247,9 @@ withPsql('operators in a script with variables of psql', async () => {
 withPsql('nothing of psql is left on the server', async () => {
   await until(
     async () =>
-      (await d.value("SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'psql'")) === 0,
+      (await d.value(
+        "SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'psql' AND datname = current_database()",
+      )) === 0,
     { what: 'the sessions of psql to end' },
   );
 });
