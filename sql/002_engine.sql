@@ -168,9 +168,10 @@ BEGIN
             WHERE i.id = m.id AND u.id = m.id
             RETURNING i.*, m.n
         )
+        -- With the role's oid: its name can pass to another role, which must never get a pooled session of this one.
         SELECT json_agg(json_build_object(
                    'id', t.id, 'token', t.token, 'database', t.database, 'label', t.label,
-                   'role', r.rolname, 'superuser', r.rolsuper, 'login', r.rolcanlogin,
+                   'role', r.rolname, 'roleId', r.oid::text, 'superuser', r.rolsuper, 'login', r.rolcanlogin,
                    'vars', t.vars, 'graph', t.graph, 'generation', t.generation, 'attempts', t.attempts,
                    'events', t.events,
                    'journal', (
