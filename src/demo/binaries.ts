@@ -29,7 +29,7 @@ export interface ServerBinaries {
 export async function serverBinaries(): Promise<ServerBinaries> {
   const user = serverUser();
   const native = nativeDirectory();
-  const inPlace = (await reachable(native, user)) && (await prepare(native));
+  const inPlace = (await reachable(native, user)) && (await makeRunnable(native));
   const home = inPlace ? native : await privateCopy(native, user);
   const suffix = process.platform === 'win32' ? '.exe' : '';
   return {
@@ -62,7 +62,8 @@ export function stateDirectory(user: OsUser | undefined): string {
     : '/var/lib/pg-durable-proxy';
 }
 
-function serverUser(): OsUser | undefined {
+/** Whom the embedded server runs as: root runs it as another account. Throws an Error when there is none. */
+export function serverUser(): OsUser | undefined {
   if (process.getuid?.() !== 0) return undefined;
   for (const name of ['postgres', 'nobody']) {
     try {
@@ -95,8 +96,8 @@ function nativeDirectory(): string {
   }
 }
 
-/** Adds the links and the executable bits; false if the directory cannot be written. */
-async function prepare(native: string): Promise<boolean> {
+/** Adds the links and the executable bits to unpacked programs; false if the directory cannot be written. */
+export async function makeRunnable(native: string): Promise<boolean> {
   if (process.platform === 'win32') return true;
   try {
     const root = dirname(native);
@@ -131,7 +132,7 @@ async function privateCopy(native: string, user: OsUser | undefined): Promise<st
     // Copied beside and renamed, so that a copy that was interrupted is never taken for a whole one.
     const partial = await mkdtemp(join(base, 'copying-'));
     await cp(native, join(partial, 'native'), { recursive: true, verbatimSymlinks: true });
-    await prepare(join(partial, 'native'));
+    await makeRunnable(join(partial, 'native'));
     await rename(join(partial, 'native'), home).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error;
     });
