@@ -11,6 +11,7 @@ import { connects } from './connects.js';
 import { idle, idleClients } from './idle.js';
 import { latency } from './latency.js';
 import { passThrough } from './pass-through.js';
+import { starts } from './starts.js';
 import { steps } from './steps.js';
 import { tpcB } from './tpc-b.js';
 
@@ -20,6 +21,7 @@ const sections: Record<string, (database: TestDatabase, seconds: number) => Prom
   'tpc-b': tpcB,
   connects,
   bulk,
+  starts,
   steps,
   latency,
   idle,
