@@ -16,7 +16,7 @@ import { listenForCancellations } from './state/cancellations.js';
 import { migrate } from './state/migrate.js';
 import { markReady, writeSettings } from './state/ready.js';
 import { configuredServers, logChanges } from './upstream/configured.js';
-import { SessionPool } from './upstream/pool.js';
+import { SessionPool, type SessionPoolLimits } from './upstream/pool.js';
 import { createWorkers } from './workers/workers.js';
 
 export interface Running {
@@ -73,10 +73,9 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
     const sessions = new SessionPool({
       address: servers.engine,
       credentials,
-      limit: config.maxUserConnections,
       connectTimeoutMs: config.upstreamConnectTimeoutMs,
-      idleTimeoutMs: config.sessionIdleTimeoutMs,
-      parameters: stepParameters(config),
+      controlDatabase: upstream.database,
+      ...poolLimits(config),
     });
     closers.push(() => sessions.close());
     const settings = engineSettings(config);
@@ -120,6 +119,8 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
         log.level = next.logLevel;
         graceMs = next.drainTimeoutMs;
         Object.assign(settings, engineSettings(next));
+        sessions.change(poolLimits(next));
+        executor.wake();
         // Where the server is needs a restart, and what it takes to get there cannot go to another process.
         const { upstream: _, ...others } = next;
         try {
@@ -150,6 +151,14 @@ async function atMost(milliseconds: number, end: Promise<unknown>): Promise<void
     timer = setTimeout(resolve, milliseconds);
   });
   await Promise.race([end, over]).finally(() => clearTimeout(timer));
+}
+
+function poolLimits(config: Config): SessionPoolLimits {
+  return {
+    limit: config.maxUserConnections,
+    idleTimeoutMs: config.sessionIdleTimeoutMs,
+    parameters: stepParameters(config),
+  };
 }
 
 function engineSettings(config: Config): EngineSettings {
@@ -195,6 +204,8 @@ function stepParameters(config: Config): Record<string, string> {
     bytea_output: 'hex',
     standard_conforming_strings: 'on',
     idle_in_transaction_session_timeout: String(config.stepIdleTimeoutMs),
+    // not sent when 0: then the role's own setting counts
+    ...(config.stepStatementTimeoutMs > 0 && { statement_timeout: String(config.stepStatementTimeoutMs) }),
     options: '-c df.in_workflow=true',
   };
 }

@@ -55,6 +55,8 @@ export interface Config {
   readonly sessionIdleTimeoutMs: number;
   /** 0: none. */
   readonly stepIdleTimeoutMs: number;
+  /** 0: the role's own. */
+  readonly stepStatementTimeoutMs: number;
   /** 0: no limit. */
   readonly maxLoopIterations: number;
   readonly recordStatements: boolean;
@@ -125,6 +127,7 @@ export function toConfig(
     pollIntervalMs: values.poll_interval!,
     sessionIdleTimeoutMs: values.session_idle_timeout!,
     stepIdleTimeoutMs: values.step_idle_timeout!,
+    stepStatementTimeoutMs: values.step_statement_timeout!,
     maxLoopIterations: values.max_loop_iterations!,
     recordStatements: values.record_statements!,
     credentialsFile: values.credentials_file,

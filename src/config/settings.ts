@@ -291,6 +291,12 @@ export const settings = {
     '1min',
     'idle_in_transaction_session_timeout of a step: a proxy cut off from the server frees its locks after this; 0: never.',
   ),
+  step_statement_timeout: setting(
+    duration(0, 24 * hour),
+    0,
+    'statement_timeout of the statements of steps; a step may SET another for itself. 0: what the role has ' +
+      '(ALTER ROLE ... SET statement_timeout), or none.',
+  ),
   max_loop_iterations: setting(
     integer(0, 2_147_483_647),
     0,

@@ -29,6 +29,8 @@ export function judgeCommitFailure(error: ServerError, stage: 'checkpoint' | 'co
     case '40001': // serialization failure and deadlock, with our own rows
     case '40P01':
       return { retryIn: 0, counts: true };
+    case '57014': // a time limit that a function of the step has set: it must not cut the checkpoint
+      return { retryIn: 0, counts: true };
     case '55P03': // whoever has cancelled the instance has not committed yet
       return { retryIn: 1, counts: false };
     default:

@@ -50,6 +50,19 @@ const RESET: readonly Command[] = [
   'COMMIT',
 ].map((sql) => ({ sql }));
 
+/**
+ * Round a checkpoint whose session has a statement_timeout: that is for the step's statements and for what its COMMIT
+ * still does, not for ours.
+ */
+const LIFT_TIME_LIMIT: Command = {
+  sql: `SELECT pg_catalog.set_config('df.statement_timeout', pg_catalog.current_setting('statement_timeout'), true),
+       pg_catalog.set_config('statement_timeout', '0', true)`,
+};
+const RESTORE_TIME_LIMIT: Command = {
+  sql: `SELECT pg_catalog.set_config('statement_timeout', pg_catalog.current_setting('df.statement_timeout'), true)`,
+};
+const SETS_TIME_LIMIT = /statement_timeout/i;
+
 /** Statements that refuse a transaction block, and procedures that end one: run without, at-least-once. */
 const NEEDS_NO_TRANSACTION = new Set(['25001', '2D000']);
 const ENDS_TRANSACTION =
@@ -73,6 +86,8 @@ export class Strand {
   #session: Session | null = null;
   #open = false;
   #failed = false;
+  /** Whether the open transaction may have a statement_timeout. */
+  #timeLimited = false;
   /** The last step is committed and its checkpoint is not: it ran outside a transaction, or in another database. */
   #ahead = false;
 
@@ -103,7 +118,7 @@ export class Strand {
     this.check();
     const ending = statements.find((sql) => ENDS_TRANSACTION.test(withoutComments(sql)));
     if (ending !== undefined) return { kind: 'error', error: transactionControl() };
-    if (this.#walk.leaving || (this.#open && this.#walk.mustYield(this))) await this.#walk.yieldSlot(this);
+    if (this.#walk.leaving || this.#mustYield()) await this.#walk.yieldSlot(this);
     // what is committed already should be known to be done before anything else is
     if (this.#ahead) await this.flush();
     if (this.#walk.elsewhere) return this.#executeElsewhere(statements);
@@ -133,6 +148,11 @@ export class Strand {
     }
     if (status !== 'T') return { kind: 'error', error: transactionControl() };
     this.#open = true;
+    // one that a function of the user sets is found out the hard way: then the step is run again, under a limit lifted
+    this.#timeLimited =
+      session.timeLimited ||
+      this.#walk.instance.attempts > 0 ||
+      statements.some((sql) => SETS_TIME_LIMIT.test(sql));
     return { kind: 'rows', result: results.at(-1) as CommandResult };
   }
 
@@ -156,14 +176,13 @@ export class Strand {
   async flush(end: End | null = null): Promise<void> {
     this.check();
     if (!this.#open && this.pending.length === 0 && this.generation === null && end === null) return;
-    const checkpoint = this.#walk.checkpoint(this, end);
     if (this.#open) {
       const session = this.#session as Session;
-      const commands = [checkpointCommand(checkpoint), COMMIT];
-      const flight = await this.#fly(session, commands, 1, end !== null);
+      const commands = this.#commit(end);
+      const flight = await this.#fly(session, commands, commands.length - 1, end !== null);
       if (flight.kind !== 'flight') throw new Stopped();
     } else {
-      await this.#walk.send(checkpoint);
+      await this.#walk.send(this.#walk.checkpoint(this, end));
       this.check();
       this.#confirm();
     }
@@ -187,6 +206,7 @@ export class Strand {
     this.#open = branch.#open;
     this.#failed = branch.#failed;
     this.#ahead = branch.#ahead;
+    this.#timeLimited = branch.#timeLimited;
     branch.#session = null;
     branch.#open = false;
     this.pending.push(...branch.pending);
@@ -205,13 +225,25 @@ export class Strand {
     if (session !== null) this.#walk.discard(session);
   }
 
+  #mustYield(): boolean {
+    return this.#session !== null && (this.#open || this.#ahead) && this.#walk.mustYield(this.#session);
+  }
+
   /** What must come before the next BEGIN: the commit of the step before, or its rollback, and a clean session. */
   #lead(session: Session): Command[] {
     const lead: Command[] = [];
     if (this.#failed) lead.push(ROLLBACK);
-    if (this.#open) lead.push(checkpointCommand(this.#walk.checkpoint(this, null)), COMMIT);
+    if (this.#open) lead.push(...this.#commit(null));
     if (session.dirty) lead.push(...RESET);
     return lead;
+  }
+
+  /** The checkpoint of what is pending and the COMMIT of the step's transaction. */
+  #commit(end: End | null): Command[] {
+    const checkpoint = checkpointCommand(this.#walk.checkpoint(this, end));
+    return this.#timeLimited
+      ? [LIFT_TIME_LIMIT, checkpoint, RESTORE_TIME_LIMIT, COMMIT]
+      : [checkpoint, COMMIT];
   }
 
   #commitAt(lead: readonly Command[]): number {

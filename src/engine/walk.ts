@@ -358,12 +358,11 @@ export class Walk {
     return this.context.leaving();
   }
 
-  /** Whether others have waited long enough for the strand's session. */
-  mustYield(_strand: Strand): boolean {
-    return (
-      performance.now() - this.#since > QUANTUM_MS &&
-      (this.context.pool.waiting > 0 || this.context.backlog())
-    );
+  /** Whether others have waited long enough for the strand's session: of the same role, or of one whose turn it is. */
+  mustYield(session: Session): boolean {
+    const { pool, backlog } = this.context;
+    if (pool.owed(session.roleId)) return true;
+    return performance.now() - this.#since > QUANTUM_MS && (pool.waiting > 0 || backlog());
   }
 
   /** Gives way: the whole instance goes to the end of the queue, or, while it has other strands, just this session. */

@@ -55,8 +55,8 @@ export interface OpenOptions {
 /** From the first byte to ReadyForQuery. */
 const LOGIN_TIMEOUT_MS = 30_000;
 
-const SESSION_ROLE =
-  'SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) SESSION_USER';
+const SESSION_ROLE = `SELECT r.oid, pg_catalog.current_setting('statement_timeout')
+FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) SESSION_USER`;
 
 class MissingCredential extends Error {}
 
@@ -127,7 +127,9 @@ async function attempt(options: OpenOptions, tried: Tried): Promise<Session> {
 /** Whoever has the name now is logged in: that may be another role than the one that was meant. @throws OpenFailure */
 async function verifyRole(session: Session, role: string): Promise<void> {
   const { results } = await session.run([{ sql: SESSION_ROLE, rows: true }]);
-  if (results[0]?.rows[0]?.[0] === session.roleId) return;
+  const [id, statementTimeout] = results[0]?.rows[0] ?? [];
+  session.timeLimited = statementTimeout !== '0';
+  if (id === session.roleId) return;
   throw new OpenFailure('unavailable', 'role-changed', `the name "${role}" has passed to another role`);
 }
 

@@ -2,9 +2,10 @@
  * The executor's sessions, pooled by role (its OID) and database, never more than a limit together.
  *
  * A slot is a session in use or being opened. A session given back is kept for its role and database until it has been
- * idle for too long, or until its place is needed for another role. Waiting is first come, first served.
+ * idle for too long, or until its place is needed for another role. Who waits gets a slot in turn by role (turns.ts).
  */
 
+import { isDeepStrictEqual } from 'node:util';
 import { cancelPacket } from '../wire/startup.js';
 import type { UpstreamAddress } from './address.js';
 import { forwardCancel } from './cancel.js';
@@ -13,17 +14,24 @@ import { Servers, type Target } from './dial.js';
 import { type Delays, LoginWaits } from './login-waits.js';
 import { OpenFailure, openSession } from './open.js';
 import type { Session } from './session.js';
+import { Turns } from './turns.js';
 
-export interface SessionPoolOptions {
-  readonly address: Target;
-  readonly credentials: CredentialStore;
+/** What can change while the pool is in use. */
+export interface SessionPoolLimits {
   /** Sessions at most, in use and idle. */
   readonly limit: number;
-  readonly connectTimeoutMs: number;
   /** How long an idle session is kept; 0: it is closed when given back. */
   readonly idleTimeoutMs: number;
   /** Start-up parameters besides user and database. */
   readonly parameters: Readonly<Record<string, string>>;
+}
+
+export interface SessionPoolOptions extends SessionPoolLimits {
+  readonly address: Target;
+  readonly credentials: CredentialStore;
+  readonly connectTimeoutMs: number;
+  /** Idle sessions of other databases are soon closed: nobody could drop or copy such a database. */
+  readonly controlDatabase: string;
 }
 
 /** No slot became free in time. */
@@ -52,9 +60,14 @@ export interface PooledRole {
   readonly id: string;
 }
 
+/** How long an idle session of another than the control database is kept. */
+const AWAY_IDLE_MS = 500;
+
 interface Waiter {
   readonly key: string;
   readonly role: PooledRole;
+  readonly roleId: string;
+  place: number;
   readonly database: string;
   readonly resolve: (session: Session) => void;
   readonly reject: (error: unknown) => void;
@@ -71,20 +84,24 @@ export class SessionPool {
   /** Which roles' logins are refused now. */
   readonly logins = new LoginWaits();
   readonly #options: SessionPoolOptions;
+  #limits: SessionPoolLimits;
   #used = 0;
   #idle: Idle[] = [];
-  #waiters: Waiter[] = [];
+  readonly #turns = new Turns<Waiter>();
   #closed = false;
   /** When a host ceased to be the one to work with (performance.now). */
   readonly #leftAt = new Map<UpstreamAddress, number>();
+  /** What each session began with. */
+  readonly #parametersOf = new WeakMap<Session, SessionPoolLimits['parameters']>();
 
   constructor(options: SessionPoolOptions) {
     this.#options = options;
+    this.#limits = options;
     if (options.address instanceof Servers) options.address.on('left', (address) => this.#leave(address));
   }
 
   get limit(): number {
-    return this.#options.limit;
+    return this.#limits.limit;
   }
 
   /** Sessions in use or being opened. */
@@ -94,7 +111,24 @@ export class SessionPool {
 
   /** How many wait for a slot. */
   get waiting(): number {
-    return this.#waiters.length;
+    return this.#turns.waiting;
+  }
+
+  /** Whether another role waits whose turn it would be if this one gave back a session now. */
+  owed(roleId: string): boolean {
+    return this.#turns.waiting > 0 && this.#turns.owed(roleId, performance.now());
+  }
+
+  /** Takes over new limits. Sessions in use that exceed them, or have other parameters, end when they are given back. */
+  change(limits: SessionPoolLimits): void {
+    const before = this.#limits.parameters;
+    const parameters = isDeepStrictEqual(limits.parameters, before) ? before : limits.parameters;
+    this.#limits = { ...limits, parameters };
+    for (const { session } of [...this.#idle]) {
+      if (limits.idleTimeoutMs === 0 || this.#isObsolete(session)) this.#closeIdle(session);
+    }
+    this.#makeRoom(0);
+    this.#serve();
   }
 
   /**
@@ -106,20 +140,18 @@ export class SessionPool {
   acquire(role: PooledRole, database: string, timeoutMs: number): Promise<Session> {
     const key = keyOf(role.id, database);
     const at = this.#idle.findLastIndex((idle) => idle.key === key);
-    if (at >= 0 && this.#waiters.length === 0) {
-      this.#used += 1;
-      return Promise.resolve(this.#takeIdle(at));
-    }
+    const free = this.#used < this.limit && this.#turns.waiting === 0;
+    if (at >= 0 && free) return Promise.resolve(this.#reuse(at));
     const closed = at < 0 ? this.logins.closed(role.name, database) : undefined;
     if (closed !== undefined) return Promise.reject(new LoginRefused(closed.failure, closed.retryInMs));
-    if (this.#used < this.#options.limit && this.#waiters.length === 0) return this.#open(role, database);
+    if (free) return this.#open(role, database);
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
-        this.#waiters = this.#waiters.filter((one) => one !== waiter);
+        this.#turns.remove(waiter);
         reject(new AcquireTimeout());
       }, timeoutMs);
-      const waiter: Waiter = { key, role, database, resolve, reject, timer };
-      this.#waiters.push(waiter);
+      const waiter: Waiter = { key, role, roleId: role.id, place: 0, database, resolve, reject, timer };
+      this.#turns.add(waiter, performance.now());
     });
   }
 
@@ -128,14 +160,15 @@ export class SessionPool {
    * still has to send with `session.owe`, before it yields.
    */
   handOver(session: Session): boolean {
-    const next = this.#waiters[0];
-    if (session.closed || this.#isLeft(session) || next?.key !== keyOf(session.roleId, session.database)) {
+    if (this.#turns.waiting === 0 || session.closed || this.#isObsolete(session) || this.#used > this.limit)
       return false;
-    }
-    this.#waiters.shift();
-    clearTimeout(next.timer);
-    next.resolve(session);
-    return true;
+    const { roleId } = session;
+    this.#turns.count(roleId, -1);
+    const next = this.#turns.next(performance.now(), roleId);
+    const fits = next?.key === keyOf(roleId, session.database);
+    this.#turns.count(roleId, 1);
+    if (fits) this.#takeWaiter(next).resolve(session);
+    return fits;
   }
 
   /** Gives a session back; a closed one only frees its slot. It must be outside a transaction. */
@@ -145,22 +178,24 @@ export class SessionPool {
       session.run([]).then(again, again);
       return;
     }
-    if (this.#isLeft(session)) session.close();
-    this.#used -= 1;
-    const next = this.#waiters[0];
-    const key = keyOf(session.roleId, session.database);
-    if (!session.closed && next?.key === key) {
-      this.#waiters.shift();
-      clearTimeout(next.timer);
-      this.#used += 1;
-      next.resolve(session);
-      return;
+    if (this.#isObsolete(session)) session.close();
+    const { roleId } = session;
+    this.#count(roleId, -1);
+    const key = keyOf(roleId, session.database);
+    if (!session.closed && this.#used < this.limit) {
+      const next = this.#turns.next(performance.now(), roleId);
+      if (next?.key === key) {
+        this.#count(roleId, 1);
+        this.#takeWaiter(next).resolve(session);
+        return;
+      }
     }
     if (!session.closed) {
-      if (this.#closed || this.#options.idleTimeoutMs === 0) session.close();
+      const surplus = this.#used + this.#idle.length >= this.limit;
+      if (this.#closed || this.#limits.idleTimeoutMs === 0 || surplus) session.close();
       else this.#keep(key, session);
     }
-    this.#serve();
+    this.#serve(roleId);
   }
 
   /** Ends a session in the midst of what it does: the statement is cancelled on the server, its transaction rolls back. */
@@ -180,7 +215,7 @@ export class SessionPool {
   /** Closes the idle sessions of a role: after its credential changed, or to let go of a database. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const waiter of this.#waiters.splice(0)) {
+    for (const waiter of this.#turns.clear()) {
       clearTimeout(waiter.timer);
       waiter.reject(new AcquireTimeout());
     }
@@ -191,44 +226,64 @@ export class SessionPool {
   #leave(address: UpstreamAddress): void {
     this.#leftAt.set(address, performance.now());
     for (let at = this.#idle.length - 1; at >= 0; at--) {
-      if (this.#isLeft(this.#idle[at]!.session)) this.#takeIdle(at).close();
+      if (this.#isObsolete(this.#idle[at]!.session)) this.#takeIdle(at).close();
     }
   }
 
-  #isLeft(session: Session): boolean {
+  /** Whether the session is on a host that is left, or began with other parameters. */
+  #isObsolete(session: Session): boolean {
     const at = this.#leftAt.get(session.address);
-    return at !== undefined && session.openedAt <= at;
+    return (
+      this.#parametersOf.get(session) !== this.#limits.parameters ||
+      (at !== undefined && session.openedAt <= at)
+    );
   }
 
-  #serve(): void {
-    while (this.#waiters.length > 0 && this.#used < this.#options.limit) {
-      const waiter = this.#waiters.shift() as Waiter;
-      clearTimeout(waiter.timer);
+  /** @param freedBy the role whose session was given back */
+  #serve(freedBy?: string): void {
+    while (this.#used < this.limit) {
+      const waiter = this.#turns.next(performance.now(), freedBy);
+      if (waiter === undefined) return;
+      this.#takeWaiter(waiter);
       const at = this.#idle.findLastIndex((idle) => idle.key === waiter.key);
-      if (at >= 0) {
-        this.#used += 1;
-        waiter.resolve(this.#takeIdle(at));
-      } else {
-        this.#open(waiter.role, waiter.database).then(waiter.resolve, waiter.reject);
-      }
+      if (at >= 0) waiter.resolve(this.#reuse(at));
+      else this.#open(waiter.role, waiter.database).then(waiter.resolve, waiter.reject);
     }
+  }
+
+  #takeWaiter(waiter: Waiter): Waiter {
+    clearTimeout(waiter.timer);
+    this.#turns.take(waiter, performance.now());
+    return waiter;
+  }
+
+  #count(roleId: string, change: 1 | -1): void {
+    this.#used += change;
+    this.#turns.count(roleId, change);
+  }
+
+  #reuse(at: number): Session {
+    const session = this.#takeIdle(at);
+    this.#count(session.roleId, 1);
+    return session;
   }
 
   async #open({ name: role, id: roleId }: PooledRole, database: string): Promise<Session> {
     const closed = this.logins.closed(role, database);
     if (closed !== undefined) throw new LoginRefused(closed.failure, closed.retryInMs);
     const began = performance.now();
-    if (this.#used + this.#idle.length >= this.#options.limit && this.#idle.length > 0)
-      this.#takeIdle(0).close();
-    this.#used += 1;
-    const { address, credentials, connectTimeoutMs, parameters } = this.#options;
+    this.#makeRoom(1);
+    this.#count(roleId, 1);
+    const { address, credentials, connectTimeoutMs } = this.#options;
+    const { parameters } = this.#limits;
     try {
       const options = { address, credentials, connectTimeoutMs, parameters, role, roleId, database };
       const session = await openSession(options);
+      this.#parametersOf.set(session, parameters);
       this.logins.succeeded(role, database);
       return session;
     } catch (error) {
-      this.#used -= 1;
+      this.#count(roleId, -1);
       this.#serve();
       if (!(error instanceof OpenFailure) || !isRefusal(error)) throw error;
       const version = await credentials.version(role).catch(() => '');
@@ -237,17 +292,30 @@ export class SessionPool {
     }
   }
 
+  /** Closes idle sessions, the oldest first, until so many more fit. */
+  #makeRoom(more: number): void {
+    while (this.#idle.length > 0 && this.#used + this.#idle.length + more > this.limit)
+      this.#takeIdle(0).close();
+  }
+
   #keep(key: string, session: Session): void {
-    const timer = setTimeout(() => {
-      const at = this.#idle.findIndex((idle) => idle.session === session);
-      if (at >= 0) this.#takeIdle(at).close();
-    }, this.#options.idleTimeoutMs);
+    const { idleTimeoutMs } = this.#limits;
+    const away = session.database !== this.#options.controlDatabase;
+    const timer = setTimeout(
+      () => this.#closeIdle(session),
+      away ? Math.min(AWAY_IDLE_MS, idleTimeoutMs) : idleTimeoutMs,
+    );
     timer.unref();
     this.#idle.push({ key, session, timer });
     session.onClose(() => {
       const at = this.#idle.findIndex((idle) => idle.session === session);
       if (at >= 0) this.#takeIdle(at);
     });
+  }
+
+  #closeIdle(session: Session): void {
+    const at = this.#idle.findIndex((idle) => idle.session === session);
+    if (at >= 0) this.#takeIdle(at).close();
   }
 
   #takeIdle(at: number): Session {

@@ -83,6 +83,8 @@ export class Session {
   cancelKey: Buffer | null = null;
   /** Whether a user's statement ran since the last reset. */
   dirty = false;
+  /** Whether it has a statement_timeout from the beginning: of the proxy's configuration, the role or the database. */
+  timeLimited = false;
   closed = false;
 
   readonly #socket: Socket;
