@@ -201,7 +201,8 @@ COMMENT ON FUNCTION _df.claim(uuid, uuid[]) IS
 -- that is for the journal only. kinds[i]:
 --   c, f  a leaf ended: journal, and the node becomes completed or failed
 --   C, F  a composite ended, or a leaf whose end follows from the journal: the node only
---   t     a timer begins: journal with due = now + dues[i] seconds; the node is running
+--   t     a timer begins: journal with due = now + dues[i] seconds, or what values[i] says in seconds since 1970; the
+--         node is running
 --   l     a loop begins its next iteration: journal only
 --   w     a race is decided: journal only
 --   r     the node is running
@@ -351,7 +352,8 @@ BEGIN
             WHERE u.id = p_instance AND u.status = 'pending';
         END IF;
         IF v_kind IN ('c', 'f', 't', 'l', 'w') AND NOT v_ends THEN
-            v_due := v_now + p_dues[n] * interval '1 second';
+            v_due := CASE WHEN v_kind = 't' AND p_values[n] IS NOT NULL THEN to_timestamp(p_values[n]::float8)
+                          ELSE v_now + p_dues[n] * interval '1 second' END;
             INSERT INTO _df.journal AS j (instance_id, node_id, stamp, kind, value, columns, due)
             VALUES (p_instance, p_nodes[n], p_stamps[n], v_kind::"char", p_values[n],
                     CASE WHEN v_kind = 'c' THEN p_detail END, v_due)

@@ -359,88 +359,124 @@ $$;
 COMMENT ON FUNCTION _df.cron_value(text, int, int, text[]) IS
     'A number or name of a cron field as a number, NULL when it is none or out of range. Anybody.';
 
-CREATE FUNCTION _df.cron_field(p_field text, p_min int, p_max int, p_names text[], p_question boolean) RETURNS boolean
+CREATE FUNCTION _df.cron_field(p_field text, p_min int, p_max int, p_names text[], p_question boolean) RETURNS int[]
     LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_item  text;
-    v_parts text[];
-    v_low   int;
-    v_high  int;
+    v_item   text;
+    v_parts  text[];
+    v_low    int;
+    v_high   int;
+    v_values int[] := '{}';
 BEGIN
-    FOREACH v_item IN ARRAY string_to_array(p_field, ',') LOOP
+    FOREACH v_item IN ARRAY string_to_array(coalesce(p_field, ''), ',') LOOP
         v_parts := regexp_match(v_item, '^([^/-]+)(?:-([^/-]+))?(?:/([0-9]{1,4}))?$');
         IF v_parts IS NULL OR v_parts[3]::int = 0 THEN
-            RETURN false;
+            RETURN NULL;
         ELSIF v_parts[1] = '*' OR (v_parts[1] = '?' AND p_question) THEN
             IF v_parts[2] IS NOT NULL THEN
-                RETURN false;
+                RETURN NULL;
             END IF;
-            CONTINUE;
-        END IF;
-        v_low := _df.cron_value(v_parts[1], p_min, p_max, p_names);
-        IF v_low IS NULL THEN
-            RETURN false;
-        ELSIF v_parts[2] IS NOT NULL THEN
-            v_high := _df.cron_value(v_parts[2], p_min, p_max, p_names);
-            IF v_parts[2] IN ('sun', 'sunday') THEN
+            v_low := p_min;
+            v_high := p_max;
+        ELSE
+            v_low := _df.cron_value(v_parts[1], p_min, p_max, p_names);
+            v_high := CASE WHEN v_parts[2] IS NOT NULL THEN _df.cron_value(v_parts[2], p_min, p_max, p_names)
+                           WHEN v_parts[3] IS NOT NULL THEN p_max
+                           ELSE v_low END;
+            IF v_parts[2] IN ('sun', 'sunday') AND v_low > 0 THEN
                 v_high := 7;  -- Sunday ends a week as well as it begins one
             END IF;
-            IF v_high IS NULL OR v_high < v_low THEN
-                RETURN false;
+            IF v_low IS NULL OR v_high IS NULL OR v_high < v_low THEN
+                RETURN NULL;
             END IF;
         END IF;
+        v_values := v_values || ARRAY(SELECT generate_series(v_low, v_high, coalesce(v_parts[3]::int, 1)));
     END LOOP;
-    RETURN p_field <> '';
+    RETURN nullif(v_values, '{}');
 END
 $$;
 COMMENT ON FUNCTION _df.cron_field(text, int, int, text[], boolean) IS
-    'Whether a field of a cron expression is well-formed: lists, ranges, steps, names. Anybody.';
+    'The values that a field of a cron expression names: lists, ranges, steps, names; NULL when it is not well-formed. Anybody.';
 
+-- src/engine/cron.ts reads the same language: a change here is one there.
 CREATE FUNCTION _df.cron_valid(p_expr text) RETURNS boolean
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_rest   text := btrim(p_expr, E' \t\n\r\f\v');
-    v_zone   text := (regexp_match(v_rest, E'^CRON_TZ=(\\S+)\\s'))[1];
+    c_space  CONSTANT text := E' \t\n\r\f\v';
+    v_rest   text := btrim(p_expr, c_space);
+    v_zone   text := 'UTC';
+    v_local  timestamp;
     v_fields text[];
+    v_minute int[];
+    v_hour   int[];
+    v_day    int[];
+    v_month  int[];
+    v_week   int[];
+    v_year   int[];
+    v_either boolean;
 BEGIN
-    IF v_zone IS NOT NULL THEN
-        IF v_zone !~ '^[A-Za-z][A-Za-z0-9_+/-]*$' THEN
+    IF v_rest ^@ 'CRON_TZ=' THEN
+        v_zone := (regexp_match(v_rest, '^CRON_TZ=([A-Za-z][A-Za-z0-9_+/-]*)[ \t\n\r\f\v]'))[1];
+        IF v_zone IS NULL THEN
             RETURN false;
         END IF;
-        BEGIN
-            PERFORM pg_catalog.timezone(v_zone, TIMESTAMPTZ 'epoch');
-        EXCEPTION
-            WHEN invalid_parameter_value THEN
-                RETURN false;
-        END;
-        v_rest := ltrim(substr(v_rest, length(v_zone) + 9), E' \t\n\r\f\v');
+        v_rest := ltrim(substr(v_rest, length(v_zone) + 9), c_space);
     END IF;
     v_rest := lower(v_rest COLLATE "C");
 
-    IF left(v_rest, 1) = '@' THEN
-        RETURN v_rest IN ('@yearly', '@annually', '@monthly', '@weekly', '@daily', '@midnight', '@hourly');
+    IF v_rest IN ('@yearly', '@annually', '@monthly', '@weekly', '@daily', '@midnight', '@hourly') THEN
+        v_rest := '0 0 * * *';  -- they come for ever
     END IF;
-    v_fields := regexp_split_to_array(v_rest, E'\\s+');
-    RETURN cardinality(v_fields) IN (5, 6)
-       AND _df.cron_field(v_fields[1], 0, 59, NULL, false)
-       AND _df.cron_field(v_fields[2], 0, 23, NULL, false)
-       AND _df.cron_field(v_fields[3], 1, 31, NULL, true)
-       AND _df.cron_field(v_fields[4], 1, 12, ARRAY[
-               'jan', 'january', 'feb', 'february', 'mar', 'march', 'apr', 'april', 'may', 'may', 'jun', 'june',
-               'jul', 'july', 'aug', 'august', 'sep', 'september', 'oct', 'october', 'nov', 'november',
-               'dec', 'december'], false)
-       AND _df.cron_field(v_fields[5], 0, 7, ARRAY[
-               'sun', 'sunday', 'mon', 'monday', 'tue', 'tuesday', 'wed', 'wednesday', 'thu', 'thursday',
-               'fri', 'friday', 'sat', 'saturday'], true)
-       AND (v_fields[6] IS NULL OR _df.cron_field(v_fields[6], 1970, 2100, NULL, false));
+    v_fields := regexp_split_to_array(v_rest, '[ \t\n\r\f\v]+');
+    v_minute := _df.cron_field(v_fields[1], 0, 59, NULL, false);
+    v_hour := _df.cron_field(v_fields[2], 0, 23, NULL, false);
+    v_day := _df.cron_field(v_fields[3], 1, 31, NULL, true);
+    v_month := _df.cron_field(v_fields[4], 1, 12, ARRAY[
+        'jan', 'january', 'feb', 'february', 'mar', 'march', 'apr', 'april', 'may', 'may', 'jun', 'june',
+        'jul', 'july', 'aug', 'august', 'sep', 'september', 'oct', 'october', 'nov', 'november',
+        'dec', 'december'], false);
+    v_week := _df.cron_field(v_fields[5], 0, 7, ARRAY[
+        'sun', 'sunday', 'mon', 'monday', 'tue', 'tuesday', 'wed', 'wednesday', 'thu', 'thursday',
+        'fri', 'friday', 'sat', 'saturday'], true);
+    v_year := _df.cron_field(v_fields[6], 1970, 2100, NULL, false);
+    IF v_minute IS NULL OR v_hour IS NULL OR v_day IS NULL OR v_month IS NULL OR v_week IS NULL
+       OR cardinality(v_fields) > 6 OR v_year IS NULL AND v_fields[6] IS NOT NULL THEN
+        RETURN false;
+    END IF;
+
+    -- A zone with rules of its own, by name: not an abbreviation, nor the notation of POSIX. Last, because it reads files.
+    IF upper(v_zone) <> 'UTC'
+       AND NOT EXISTS (SELECT FROM pg_timezone_names AS z WHERE lower(z.name) = lower(v_zone)) THEN
+        RETURN false;
+    END IF;
+
+    -- Does it ever come? Without a year, when there is such a day at all. Both day fields must match, unless both are
+    -- restricted: then either does.
+    v_either := v_fields[3] !~ '^[*?]' AND v_fields[5] !~ '^[*?]';
+    IF v_year IS NULL THEN
+        RETURN v_either OR EXISTS (SELECT FROM unnest(v_month) AS m, unnest(v_day) AS d
+                                   WHERE d <= CASE WHEN m = 2 THEN 29 WHEN m IN (4, 6, 9, 11) THEN 30 ELSE 31 END);
+    END IF;
+    v_local := timezone(v_zone, clock_timestamp());
+    RETURN EXISTS (
+        SELECT
+        FROM unnest(v_year) AS y,
+             generate_series(make_date(y, 1, 1)::timestamp, make_date(y, 12, 31)::timestamp, interval '1 day') AS t (day),
+             LATERAL (SELECT extract(day FROM t.day)::int = ANY (v_day)                     AS by_day,
+                             extract(dow FROM t.day)::int IN (SELECT w % 7 FROM unnest(v_week) AS w) AS by_week) AS b
+        WHERE y >= extract(year FROM v_local)::int
+          AND extract(month FROM t.day)::int = ANY (v_month)
+          AND CASE WHEN v_either THEN b.by_day OR b.by_week ELSE b.by_day AND b.by_week END
+          AND t.day + make_interval(hours => (SELECT max(h) FROM unnest(v_hour) AS h),
+                                    mins => (SELECT max(m) FROM unnest(v_minute) AS m)) > v_local);
 END
 $$;
 COMMENT ON FUNCTION _df.cron_valid(text) IS
-    'Whether a cron expression is well-formed: [CRON_TZ=zone] minute hour day month weekday [year], or @daily and its like. Anybody.';
+    'Whether a cron expression is well-formed, [CRON_TZ=zone] minute hour day month weekday [year] or @daily and its like, and has a time that is still to come. Anybody.';
 
 CREATE FUNCTION df.wait_for_schedule(cron_expr text) RETURNS text
     LANGUAGE plpgsql STRICT

@@ -28,6 +28,8 @@ export interface EngineContext {
   resume(role: string): void;
   /** Whether the executor is stopping: an instance is given back before its next step. */
   leaving(): boolean;
+  /** The database's time, in milliseconds since 1970. */
+  now(): Promise<number>;
   /** Whether due instances wait in the database for a slot. */
   backlog(): boolean;
   /** An instance was given back, to be claimed in this time. */

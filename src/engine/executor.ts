@@ -15,6 +15,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { type Claim, claim } from '../state/claim.js';
+import { databaseTime } from '../state/clock.js';
 import { type WaitingRole, waitingRoles } from '../state/credentials.js';
 import { enlist, heartbeat, resign } from '../state/lease.js';
 import { resumeRole, roleState } from '../state/role.js';
@@ -83,6 +84,7 @@ export class Executor {
       roleState: (role) => roleState(options.database, role),
       captures: (role) => options.credentials.captures(role),
       resume: (role) => this.#resume(role),
+      now: () => databaseTime(options.database, this.#answerMs),
       leaving: () => this.#state === 'stopping',
       backlog: () => this.#more,
       due: (milliseconds) => this.#claimWithin(milliseconds),

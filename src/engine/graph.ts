@@ -30,6 +30,7 @@ export type LoopNode = Common & {
 };
 export type BreakNode = Common & { readonly type: 'BREAK'; readonly value: string | null };
 export type SleepNode = Common & { readonly type: 'SLEEP'; readonly seconds: number };
+export type WaitScheduleNode = Common & { readonly type: 'WAIT_SCHEDULE'; readonly expression: string };
 /** A type that this version does not run: df.start refuses it, a hand-written row fails when it is reached. */
 export type UnsupportedNode = Common & { readonly type: 'UNSUPPORTED'; readonly nodeType: string };
 
@@ -42,6 +43,7 @@ export type Node =
   | LoopNode
   | BreakNode
   | SleepNode
+  | WaitScheduleNode
   | UnsupportedNode;
 
 export interface Graph {
@@ -118,6 +120,10 @@ export function buildGraph(rows: GraphRows): Graph {
         const seconds = /^\d{1,19}$/.test(query ?? '') ? Number(query) : Number.NaN;
         if (Number.isNaN(seconds)) throw new GraphError(`node ${id}: bad duration`);
         return { ...common, type, seconds };
+      }
+      case 'WAIT_SCHEDULE': {
+        const expression = configOf(query, id).cron_expr;
+        return { ...common, type, expression: typeof expression === 'string' ? expression : '' };
       }
       default:
         return { ...common, type: 'UNSUPPORTED', nodeType: type };

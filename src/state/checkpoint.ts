@@ -16,7 +16,10 @@ export interface Entry {
   /** `<scope>::<generation>` in which it happened. */
   readonly stamp: string;
   readonly kind: EntryKind;
-  /** Result as JSON text, error message, names of a loop, or number of the winning branch. */
+  /**
+   * Result as JSON text, error message, names of a loop, number of the winning branch, or the time of a timer that is
+   * due at a time of day, in seconds since 1970.
+   */
   readonly value: string | null;
   /** Seconds from now (t, l). */
   readonly due: number | null;

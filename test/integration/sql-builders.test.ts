@@ -216,6 +216,9 @@ describe('builders refuse', () => {
     '* * * * * 1969',
     '* * * * * * *',
     'a b c d e',
+    '0 0 31 2 *',
+    '0 0 * * * 2020',
+    'CRON_TZ=Foo/Bar+3 0 9 * * *',
   ])('the schedule %j', async (cron) => {
     expect(await failure(schema.admin, 'SELECT df.wait_for_schedule($1)', [cron])).toBe(
       `XX000: Invalid cron expression '${cron}': Invalid expression: Invalid cron expression.`,
@@ -234,8 +237,9 @@ describe('builders refuse', () => {
     '@Daily',
     'CRON_TZ=Europe/Rome 0 9 * * *',
     '  0   9 * * *  ',
-    '0 0 31 2 *',
-    '0 0 * * * 2030',
+    '0 0 31 2 mon',
+    '0 0 29 2 *',
+    '0 0 * * * 2099',
   ])('not the schedule %j', async (cron) => {
     expect(await value(schema.admin, "SELECT df.wait_for_schedule($1)::json ->> 'node_type'", [cron])).toBe(
       'WAIT_SCHEDULE',

@@ -302,7 +302,6 @@ describe('a graph is refused', () => {
   });
 
   it.each([
-    ["df.wait_for_schedule('@hourly')", 'WAIT_SCHEDULE'],
     ["'a' ~> df.wait_for_signal('go')", 'SIGNAL'],
   ])('for a node type that this version does not run: %s', async (expression, type) => {
     expect(await failure(schema.app, `SELECT df.start(${dsl(expression)})`)).toBe(

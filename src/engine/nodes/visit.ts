@@ -9,6 +9,7 @@ import { visitIf } from './if.js';
 import { visitJoin } from './join.js';
 import { visitLoop } from './loop.js';
 import { visitRace } from './race.js';
+import { visitSchedule } from './schedule.js';
 import { visitSleep } from './sleep.js';
 import { visitSql } from './sql.js';
 import { visitThen } from './then.js';
@@ -31,6 +32,8 @@ export async function visit(walk: Walk, node: Node, scope: Scope, strand: Strand
       return visitBreak(walk, node, scope, strand);
     case 'SLEEP':
       return visitSleep(walk, node, scope, strand);
+    case 'WAIT_SCHEDULE':
+      return visitSchedule(walk, node, scope, strand);
     case 'UNSUPPORTED': {
       const outcome = failed(
         `node type ${node.nodeType} is not supported by this version of pg-durable-proxy`,
