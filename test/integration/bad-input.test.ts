@@ -79,10 +79,7 @@ describe('envelopes', () => {
   });
 
   test('types that this version does not run are refused at the start', async () => {
-    for (const expression of [
-      `df.wait_for_signal('x')`,
-      `'SELECT 1' ~> df.wait_for_signal('x')`,
-    ]) {
+    for (const expression of [`df.wait_for_signal('x')`, `'SELECT 1' ~> df.wait_for_signal('x')`]) {
       await expect(d.start(expression)).rejects.toThrow(/is not supported by this version/);
     }
   });
