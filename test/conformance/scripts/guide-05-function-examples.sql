@@ -1,20 +1,30 @@
--- Examples of the user guide, "Function Examples", as printed.
+-- The user guide, "Function Examples".
+--> name playground
+--> include playground
 
--- example count-active-users
+--> block SELECT df.start(
 SELECT df.start(
 'SELECT COUNT(*) FROM playground.users WHERE active = true',
 'count-active-users'
 );
+--> starts count
+--> ends completed {"rows": [{"count": 4}], "row_count": 1}
 
--- example three-step-function
+--> block SELECT df.start(
 SELECT df.start(
 'INSERT INTO playground.logs (msg) VALUES (''Step 1: Starting'')'
 ~> 'INSERT INTO playground.logs (msg) VALUES (''Step 2: Processing'')'
 ~> 'INSERT INTO playground.logs (msg) VALUES (''Step 3: Complete'')',
 'three-step-function'
 );
+--> starts three
+--> ends completed {"rows": [], "row_count": 0}
+SELECT msg FROM playground.logs ORDER BY id;
+--> prints Step 1: Starting
+--> prints Step 2: Processing
+--> prints Step 3: Complete
 
--- example daily-etl
+--> block SELECT df.start(
 SELECT df.start(
 'DELETE FROM playground.target
 WHERE loaded_at < now() - interval ''1 day''' -- cleanup
@@ -25,8 +35,12 @@ SELECT data, source_id, processed_at FROM playground.staging
 WHERE processed_at IS NOT NULL', -- load
 'daily-etl'
 );
+--> starts etl
+--> ends completed
+SELECT array_agg(source_id ORDER BY source_id) FROM playground.target;
+--> prints {1001,1002,1003}
 
--- example process-order
+--> block SELECT df.start(
 SELECT df.start(
 'SELECT id FROM playground.orders
 WHERE status = ''pending'' LIMIT 1' |=> 'order_id' -- get order
@@ -38,8 +52,13 @@ SET status = ''completed'', processed_at = now()
 WHERE id = $order_id', -- complete
 'process-order'
 );
+--> starts order
+--> ends completed
+SELECT count(*) FROM playground.orders WHERE status = 'completed' AND processed_at IS NOT NULL;
+--> prints 1
 
--- example parallel-counts
+--> block -- Using & operator (preferred)
+-- Using & operator (preferred)
 SELECT df.start(
 'SELECT COUNT(*) as user_count FROM playground.users' -- branch 1
 & 'SELECT COUNT(*) as order_count FROM playground.orders' -- branch 2
@@ -47,8 +66,9 @@ SELECT df.start(
 VALUES (''Parallel counts complete'')',
 'parallel-counts'
 );
-
--- example parallel-counts-func
+--> starts counts
+--> ends completed
+-- Or using df.join() function
 SELECT df.start(
 df.join(
 'SELECT COUNT(*) as user_count FROM playground.users',
@@ -57,16 +77,23 @@ df.join(
 ~> 'INSERT INTO playground.logs (msg) VALUES (''Done'')',
 'parallel-counts-func'
 );
+--> starts counts_func
+--> ends completed
+SELECT result FROM df.nodes WHERE node_type = 'JOIN';
+--> prints [{"rows": [{"user_count": 5}], "row_count": 1}, {"rows": [{"order_count": 6}], "row_count": 1}]
+--> prints [{"rows": [{"user_count": 5}], "row_count": 1}, {"rows": [{"order_count": 6}], "row_count": 1}]
 
--- example check-task-load
+--> block -- Using ?> !> operators (preferred)
+-- Using ?> !> operators (preferred)
 SELECT df.start(
 'SELECT COUNT(*) > 3 FROM playground.task_queue WHERE status = ''pending'''
 ?> 'INSERT INTO playground.logs (msg, level) VALUES (''High load!'', ''warning'')'
 !> 'INSERT INTO playground.logs (msg) VALUES (''Queue normal'')',
 'check-task-load'
 );
-
--- example check-task-load-func
+--> starts load
+--> ends completed
+-- Or using df.if() function
 SELECT df.start(
 df.if(
 'SELECT COUNT(*) > 3 FROM playground.task_queue WHERE status = ''pending''',
@@ -75,8 +102,12 @@ df.if(
 ),
 'check-task-load-func'
 );
+--> starts load_func
+--> ends completed
+SELECT msg, level, count(*) FROM playground.logs WHERE msg IN ('High load!', 'Queue normal') GROUP BY 1, 2;
+--> prints High load! | warning | 2
 
--- example check-pending
+--> block SELECT df.start(
 SELECT df.start(
 $$SELECT id FROM playground.orders WHERE status = 'pending'$$ |=> 'pending'
 ~> df.if_rows(
@@ -86,8 +117,12 @@ $$INSERT INTO playground.logs (msg) VALUES ('No pending orders')$$ -- else
 ),
 'check-pending'
 );
+--> starts check_pending
+--> ends completed
+SELECT count(*) FROM playground.logs WHERE msg = 'No pending orders';
+--> prints 0
 
--- example process-next-task
+--> block SELECT df.start(
 SELECT df.start(
 'UPDATE playground.task_queue
 SET status = ''processing'', started_at = now()
@@ -105,3 +140,18 @@ SET status = ''completed'', completed_at = now()
 WHERE status = ''processing''', -- complete
 'process-next-task'
 );
+--> starts task
+--> ends completed
+SELECT payload ->> 'type', status FROM playground.task_queue WHERE started_at IS NOT NULL;
+--> prints sync | completed
+SELECT label, status FROM df.instances ORDER BY label;
+--> prints check-pending | completed
+--> prints check-task-load | completed
+--> prints check-task-load-func | completed
+--> prints count-active-users | completed
+--> prints daily-etl | completed
+--> prints parallel-counts | completed
+--> prints parallel-counts-func | completed
+--> prints process-next-task | completed
+--> prints process-order | completed
+--> prints three-step-function | completed

@@ -1,0 +1,40 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, test } from 'vitest';
+import { Durable } from '../support/durable.js';
+import { Runner, type Way } from './runner.js';
+import { readScript } from './script.js';
+
+const scripts = readdirSync(join(import.meta.dirname, 'scripts'))
+  .filter((file) => /^(?:guide|api)-/.test(file))
+  .map((file) => file.replace(/\.sql$/, ''))
+  .sort();
+const alone = (name: string) =>
+  readScript(name).some((item) => item.kind === 'order' && item.verb === 'alone');
+const title: Record<Way, string> = {
+  simple: 'simple queries, as psql sends them',
+  extended: 'the extended protocol, every literal of a call of df a parameter',
+};
+
+let shared: Durable;
+beforeAll(async () => {
+  shared = await Durable.open();
+});
+afterAll(() => shared.close());
+
+for (const way of ['simple', 'extended'] as const) {
+  describe.concurrent(title[way], () => {
+    test.each(scripts.filter((name) => !alone(name)))('%s', async (name) => {
+      await Runner.run(shared, way, name);
+    });
+
+    test.each(scripts.filter(alone))('%s', async (name) => {
+      const own = await Durable.open();
+      try {
+        await Runner.run(own, way, name);
+      } finally {
+        await own.close();
+      }
+    });
+  });
+}
