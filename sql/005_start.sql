@@ -13,7 +13,7 @@ CREATE FUNCTION _df.node_type_supported(p_type text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT p_type NOT IN ('HTTP', 'HTTP_MULTIPART', 'SIGNAL')
+    SELECT p_type <> 'SIGNAL'
 $$;
 COMMENT ON FUNCTION _df.node_type_supported(text) IS 'Whether the engine of this version can run nodes of a type. Anybody.';
 

@@ -10,6 +10,8 @@ import type { ListenAddress } from './config/kinds.js';
 import { createCredentials, sealingKeys } from './credentials.js';
 import type { EngineSettings } from './engine/context.js';
 import { Executor } from './engine/executor.js';
+import type { Network } from './http/connect.js';
+import { Outbound } from './http/outbound.js';
 import { readClientTls } from './proxy/client-tls-files.js';
 import { createSessions } from './sessions.js';
 import { listenForCancellations } from './state/cancellations.js';
@@ -38,11 +40,13 @@ const FAREWELL_MS = 1000;
 
 /**
  * Installs or upgrades the schema, starts executor and proxy, and resolves when clients can connect.
+ * @param network where the names of HTTP nodes lead to, for tests
  * @throws ConfigError for files that cannot be used, MigrationError, what pg throws when the admin role cannot connect, the error of listen()
  */
-export async function serve(config: Config, log: Logger): Promise<Running> {
+export async function serve(config: Config, log: Logger, network?: Network): Promise<Running> {
   const { upstream } = config;
   let clientTls = config.clientTls && readClientTls(config.clientTls);
+  const outbound = new Outbound(config.http, version(), network);
   const keys = await sealingKeys(config);
   let graceMs = config.drainTimeoutMs;
   const servers = configuredServers(upstream);
@@ -84,6 +88,7 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
       sessions,
       credentials,
       settings,
+      outbound,
       leaseMs: config.leaseDurationMs,
       pollMs: config.pollIntervalMs,
       log,
@@ -123,6 +128,11 @@ export async function serve(config: Config, log: Logger): Promise<Running> {
         executor.wake();
         // Where the server is needs a restart, and what it takes to get there cannot go to another process.
         const { upstream: _, ...others } = next;
+        try {
+          outbound.configure(next.http);
+        } catch (err) {
+          log.error({ err }, 'http.ca_file not reloaded: the old settings http.* stay');
+        }
         try {
           clientTls = next.clientTls && readClientTls(next.clientTls);
         } catch (err) {
@@ -171,13 +181,15 @@ function engineSettings(config: Config): EngineSettings {
   };
 }
 
+function version(): string {
+  const file = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(file) as { version: string }).version;
+}
+
 /** What SQL functions need to know of the configuration (`_df.setting`). */
 function sqlSettings(config: Config): Map<string, string> {
-  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-    version: string;
-  };
   return new Map([
-    ['version', version],
+    ['version', version()],
     [
       'built_at',
       statSync(fileURLToPath(import.meta.url))

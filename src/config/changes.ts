@@ -23,6 +23,12 @@ const changeable: ReadonlySet<SettingName> = new Set<SettingName>([
   'record_statements',
   'enable_superuser_instances',
   'list_instances_max_limit',
+  'http.mode',
+  'http.allow',
+  'http.block_private',
+  'http.max_response_bytes',
+  'http.max_concurrent_requests',
+  'http.ca_file',
   'log_level',
 ]);
 

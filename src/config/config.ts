@@ -1,3 +1,4 @@
+import type { HostPattern } from './host-pattern.js';
 import type { ListenAddress, Network } from './kinds.js';
 import type { SettingValues } from './settings.js';
 import { type Upstream, upstream } from './upstream.js';
@@ -15,6 +16,16 @@ export interface ClientTlsConfig {
   readonly keyFile: string;
   readonly caFile: string | undefined;
   readonly clientCertificate: 'none' | 'request' | 'require';
+}
+
+/** Requests of durable functions. */
+export interface HttpConfig {
+  readonly mode: 'off' | 'allowlist' | 'all';
+  readonly allow: readonly HostPattern[];
+  readonly blockPrivate: boolean;
+  readonly maxResponseBytes: number;
+  readonly maxConcurrentRequests: number;
+  readonly caFile: string | undefined;
 }
 
 /** Everything that can be set, checked and in one unit: times in milliseconds, sizes in bytes. */
@@ -60,6 +71,7 @@ export interface Config {
   /** 0: no limit. */
   readonly maxLoopIterations: number;
   readonly recordStatements: boolean;
+  readonly http: HttpConfig;
 
   readonly credentialsFile: string | undefined;
   readonly credentialCommand: readonly string[] | undefined;
@@ -130,6 +142,14 @@ export function toConfig(
     stepStatementTimeoutMs: values.step_statement_timeout!,
     maxLoopIterations: values.max_loop_iterations!,
     recordStatements: values.record_statements!,
+    http: {
+      mode: values['http.mode']!,
+      allow: values['http.allow'] ?? [],
+      blockPrivate: values['http.block_private']!,
+      maxResponseBytes: values['http.max_response_bytes']!,
+      maxConcurrentRequests: values['http.max_concurrent_requests']!,
+      caFile: values['http.ca_file'],
+    },
     credentialsFile: values.credentials_file,
     credentialCommand: values.credential_command,
     credentialCommandTtlMs: values.credential_command_ttl!,

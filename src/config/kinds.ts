@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { type HostPattern, hostPattern } from './host-pattern.js';
 
 /**
  * The kinds of values a setting can have. Each turns what a file (typed YAML) or the environment and --set
@@ -167,6 +168,19 @@ function network(text: string): Network | undefined {
   const bits = version === 4 ? 32 : 128;
   const prefix = match[2] === undefined ? bits : Number(match[2]);
   return prefix > bits ? undefined : { address: match[1]!, prefix, family: version === 4 ? 'ipv4' : 'ipv6' };
+}
+
+/** Hosts, with a port or without: a list, or text with commas; empty: none. */
+export function hostPatterns(): Kind<readonly HostPattern[]> {
+  return kind(
+    'host names as api.github.com, *.example.com (the names below it) or example.com:8443, several with commas or as a list',
+    (value) => {
+      if (value === '') return [];
+      const texts = typeof value === 'string' ? value.split(',') : Array.isArray(value) ? value : undefined;
+      const found = texts?.map((text) => (typeof text === 'string' ? hostPattern(text.trim()) : undefined));
+      return found?.every((each) => each !== undefined) ? found : undefined;
+    },
+  );
 }
 
 /** Permissions of a file, in octal digits, which YAML may have read as a number in base ten. */

@@ -55,7 +55,7 @@ export function readSettings(sources: ConfigSources): ReadSettings {
   for (const [variable, value] of Object.entries(sources.env ?? {})) {
     if (!variable.startsWith(environmentPrefix) || value === undefined || value === '') continue;
     if (isSecret(variable)) continue;
-    accept(variable.slice(environmentPrefix.length).toLowerCase(), value, `environment variable ${variable}`);
+    accept(settingOf(variable), value, `environment variable ${variable}`);
   }
   for (const pair of sources.sets ?? []) {
     const split = pair.indexOf('=');
@@ -76,6 +76,12 @@ export function readSettings(sources: ConfigSources): ReadSettings {
     if (note !== undefined && value !== standard) notes.push(`${name} (${found?.source}): ${note}`);
   }
   return { values: values as SettingValues, secrets: environmentSecrets(sources.env ?? {}), notes };
+}
+
+/** The setting that a variable means: a dot of the name is an underscore there. */
+function settingOf(variable: string): string {
+  const name = variable.slice(environmentPrefix.length).toLowerCase();
+  return settingNames.find((one) => one.replaceAll('.', '_') === name) ?? name;
 }
 
 function isSecret(variable: string): boolean {

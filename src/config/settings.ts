@@ -2,6 +2,7 @@ import {
   command,
   duration,
   fileMode,
+  hostPatterns,
   integer,
   type Kind,
   listenAddresses,
@@ -306,6 +307,37 @@ export const settings = {
     onOff(),
     true,
     'Whether status_details of a node holds the SQL that really ran, variables filled in (first 8 kB).',
+  ),
+  'http.mode': setting(
+    oneOf(['off', 'allowlist', 'all']),
+    'off',
+    'Which hosts df.http and df.http_multipart may reach: none, those of http.allow, or all. See docs/http.md.',
+  ),
+  'http.allow': setting(
+    hostPatterns(),
+    undefined,
+    'The hosts for http.mode = allowlist: names with or without a port, never IP addresses. Empty: none.',
+  ),
+  'http.block_private': setting(
+    onOff(),
+    true,
+    'Whether addresses that are not public are refused (private, loopback, link-local, metadata services), also when ' +
+      'a name leads to them.',
+  ),
+  'http.max_response_bytes': setting(
+    size(1024, 64 * 1024 ** 2),
+    '16MiB',
+    'A response with a larger body fails its node. So much memory may each request under way take, several times over.',
+  ),
+  'http.max_concurrent_requests': setting(
+    integer(1, 10_000),
+    100,
+    'Requests at the same time; further ones wait, and their time-out does not run yet.',
+  ),
+  'http.ca_file': setting(
+    path,
+    undefined,
+    'Certificates of authorities that are trusted besides those that Node comes with, in PEM form.',
   ),
   log_level: setting(
     oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),

@@ -1,5 +1,7 @@
 /** What every walk of an executor has in common. */
 import type { Logger } from 'pino';
+import type { Outbound } from '../http/outbound.js';
+import type { HttpPrivilege } from '../state/http-privilege.js';
 import type { RoleState } from '../state/role.js';
 import type { SessionPool } from '../upstream/pool.js';
 import type { Outbox } from './outbox.js';
@@ -20,8 +22,11 @@ export interface EngineContext {
   readonly outbox: Outbox;
   readonly settings: EngineSettings;
   readonly log: Logger;
+  readonly outbound: Outbound;
   /** What the catalogue says of the role. */
   roleState(role: string): Promise<RoleState>;
+  /** Whether the role may make requests now. @param roleId its OID */
+  httpPrivilege(roleId: string, kind: 'HTTP' | 'HTTP_MULTIPART'): Promise<HttpPrivilege>;
   /** How often a login of the role has been seen. */
   captures(role: string): number;
   /** Makes the instances due that wait for a login of the role. */
@@ -32,6 +37,8 @@ export interface EngineContext {
   now(): Promise<number>;
   /** Whether due instances wait in the database for a slot. */
   backlog(): boolean;
+  /** Instances that do nothing but wait for an answer to a request: one more (1) or one less (-1). */
+  away(change: 1 | -1): void;
   /** An instance was given back, to be claimed in this time. */
   due(milliseconds: number): void;
 }

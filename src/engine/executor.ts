@@ -9,14 +9,17 @@
  *
  * Claims: at most one is under way. One is made when something may have become due (wake(), the poll, the next timer
  * in the database, an instance that has ended while more were due) and there is room: as many instances as there are
- * slots, and some more so that a slot that becomes free has work at once.
+ * slots, and some more so that a slot that becomes free has work at once. Instances that only wait for an answer to a
+ * request take no room.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
+import type { Outbound } from '../http/outbound.js';
 import { type Claim, claim } from '../state/claim.js';
 import { databaseTime } from '../state/clock.js';
 import { type WaitingRole, waitingRoles } from '../state/credentials.js';
+import { httpPrivilege } from '../state/http-privilege.js';
 import { enlist, heartbeat, resign } from '../state/lease.js';
 import { resumeRole, roleState } from '../state/role.js';
 import type { CredentialStore } from '../upstream/credentials.js';
@@ -31,6 +34,7 @@ export interface ExecutorOptions {
   readonly sessions: SessionPool;
   readonly credentials: CredentialStore;
   readonly settings: EngineSettings;
+  readonly outbound: Outbound;
   readonly leaseMs: number;
   readonly pollMs: number;
   readonly log: Logger;
@@ -72,6 +76,8 @@ export class Executor {
   /** Roles with instances that wait, when it was last looked. */
   #waitingRoles: ReadonlySet<string> = new Set();
   #idle: (() => void) | null = null;
+  /** Of those held, how many do nothing but wait for an answer to a request. */
+  #away = 0;
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
@@ -81,12 +87,18 @@ export class Executor {
       outbox: this.#outbox,
       settings: options.settings,
       log: options.log,
+      outbound: options.outbound,
+      httpPrivilege: (roleId, kind) => httpPrivilege(options.database, roleId, kind, this.#answerMs),
       roleState: (role) => roleState(options.database, role),
       captures: (role) => options.credentials.captures(role),
       resume: (role) => this.#resume(role),
       now: () => databaseTime(options.database, this.#answerMs),
       leaving: () => this.#state === 'stopping',
       backlog: () => this.#more,
+      away: (change) => {
+        this.#away += change;
+        this.#goOnClaiming();
+      },
       due: (milliseconds) => this.#claimWithin(milliseconds),
     };
     options.credentials.onCapture((role, changed) => {
@@ -191,7 +203,7 @@ export class Executor {
 
   #room(): number {
     const slots = this.#options.sessions.limit;
-    return slots + Math.ceil(slots * AHEAD) - this.#held.size;
+    return slots + Math.ceil(slots * AHEAD) - (this.#held.size - this.#away);
   }
 
   async #claim(): Promise<void> {
@@ -255,6 +267,10 @@ export class Executor {
   #ended(id: string, instance: Instance): void {
     if (this.#held.get(id) === instance) this.#held.delete(id);
     if (this.#held.size === 0) this.#idle?.();
+    this.#goOnClaiming();
+  }
+
+  #goOnClaiming(): void {
     // wait until a few have ended: a claim for each would be a round trip for each
     if (this.#more && this.#room() >= Math.max(1, Math.floor(this.#options.sessions.limit / 2))) this.wake();
   }

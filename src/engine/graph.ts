@@ -31,6 +31,8 @@ export type LoopNode = Common & {
 export type BreakNode = Common & { readonly type: 'BREAK'; readonly value: string | null };
 export type SleepNode = Common & { readonly type: 'SLEEP'; readonly seconds: number };
 export type WaitScheduleNode = Common & { readonly type: 'WAIT_SCHEDULE'; readonly expression: string };
+/** The query is a JSON config (df-api §1.1), read when the node executes. */
+export type HttpNode = Common & { readonly type: 'HTTP' | 'HTTP_MULTIPART'; readonly query: string };
 /** A type that this version does not run: df.start refuses it, a hand-written row fails when it is reached. */
 export type UnsupportedNode = Common & { readonly type: 'UNSUPPORTED'; readonly nodeType: string };
 
@@ -44,6 +46,7 @@ export type Node =
   | BreakNode
   | SleepNode
   | WaitScheduleNode
+  | HttpNode
   | UnsupportedNode;
 
 export interface Graph {
@@ -125,6 +128,9 @@ export function buildGraph(rows: GraphRows): Graph {
         const expression = configOf(query, id).cron_expr;
         return { ...common, type, expression: typeof expression === 'string' ? expression : '' };
       }
+      case 'HTTP':
+      case 'HTTP_MULTIPART':
+        return { ...common, type, query: query ?? '' };
       default:
         return { ...common, type: 'UNSUPPORTED', nodeType: type };
     }

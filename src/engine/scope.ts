@@ -30,6 +30,14 @@ export class Scope {
     return `${this.path}::${this.generation}`;
   }
 
+  /** The generations of this scope and of those around it, joined by dots: with the node, it names one visit of it. */
+  get generations(): string {
+    return this.stamp
+      .split('::')
+      .filter((_, i) => i % 2 === 1)
+      .join('.');
+  }
+
   /** A scope below this one, with a copy of its names. */
   child(root: string): Scope {
     return new Scope(`${this.stamp}::${root}`, root, 1, this.names);

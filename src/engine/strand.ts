@@ -81,6 +81,8 @@ export class Strand {
   work = 0;
   /** When the step under way was sent (performance.now); null between steps. */
   stepSince: number | null = null;
+  /** Aborted when the strand is stopped; there while it waits for something outside the database. */
+  outside: AbortController | null = null;
 
   readonly #walk: Walk;
   #session: Session | null = null;
@@ -220,6 +222,7 @@ export class Strand {
   stop(): void {
     if (this.stopped) return;
     this.stopped = true;
+    this.outside?.abort(new Stopped());
     const session = this.#session;
     this.#session = null;
     if (session !== null) this.#walk.discard(session);

@@ -60,6 +60,9 @@ export class Walk {
   #isHalted = false;
   #parking = false;
   #active = 0;
+  /** Of these, how many wait for something outside the database. */
+  #outside = 0;
+  #isAway = false;
   /** Whether something was committed since the claim. */
   progressed = false;
   #since = performance.now();
@@ -116,6 +119,7 @@ export class Walk {
     parent.state = 'suspended';
     parent.releaseSession();
     this.#active += count - 1;
+    this.#weigh();
     return Array.from({ length: count }, () => this.#strand(parent));
   }
 
@@ -143,7 +147,9 @@ export class Walk {
       this.#timers.get(strand)?.cancel();
       this.#timers.delete(strand);
       strand.stop();
+      this.#comeBack(strand);
     }
+    this.#weigh();
   }
 
   // ---- waiting --------------------------------------------------------------------------------------------------
@@ -163,6 +169,47 @@ export class Walk {
     strand.check();
     strand.state = 'active';
     this.#active += 1;
+    this.#weigh();
+  }
+
+  /**
+   * Does something that needs no session, with everything before it committed. While all that is active does so, the
+   * instance takes no room of the executor's.
+   * @param work is told by the signal when the strand is stopped
+   */
+  async outside<T>(strand: Strand, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    await strand.flush();
+    strand.releaseSession();
+    const controller = new AbortController();
+    strand.outside = controller;
+    this.#outside += 1;
+    this.#weigh();
+    try {
+      return await work(controller.signal);
+    } finally {
+      if (!strand.stopped) this.#comeBack(strand);
+      strand.check();
+    }
+  }
+
+  #comeBack(strand: Strand): void {
+    if (strand.outside === null) return;
+    strand.outside = null;
+    this.#outside -= 1;
+    this.#weigh();
+  }
+
+  #weigh(): void {
+    const isAway = this.#outside > 0 && this.#active === this.#outside && !this.#isHalted;
+    if (isAway === this.#isAway) return;
+    this.#isAway = isAway;
+    this.context.away(isAway ? 1 : -1);
+  }
+
+  /** Gives the instance back for this time, if nothing else of it can happen before. */
+  async standAside(strand: Strand, milliseconds: number): Promise<void> {
+    if (this.#active === 1 && this.#timers.size === 0)
+      await this.#park(strand, performance.now() + milliseconds);
   }
 
   #setTimer(strand: Strand, dueAt: number, resolve: () => void): void {
@@ -185,6 +232,7 @@ export class Walk {
   async #deactivate(strand: Strand): Promise<void> {
     if (strand.stopped) return;
     this.#active -= 1;
+    this.#weigh();
     if (this.#active > 0 || this.#isHalted) return;
     const due = Math.min(...[...this.#timers.values()].map((timer) => timer.dueAt));
     if (due - performance.now() > HOLD_MS) await this.#park(strand, due);
@@ -211,6 +259,7 @@ export class Walk {
     this.#timers.clear();
     for (const strand of this.#strands) strand.stop();
     this.#strands.clear();
+    this.#weigh();
     this.#halt(halt);
   }
 

@@ -5,6 +5,7 @@ import type { Scope } from '../scope.js';
 import type { Strand } from '../strand.js';
 import type { Walk } from '../walk.js';
 import { visitBreak } from './break.js';
+import { visitHttp } from './http.js';
 import { visitIf } from './if.js';
 import { visitJoin } from './join.js';
 import { visitLoop } from './loop.js';
@@ -34,6 +35,9 @@ export async function visit(walk: Walk, node: Node, scope: Scope, strand: Strand
       return visitSleep(walk, node, scope, strand);
     case 'WAIT_SCHEDULE':
       return visitSchedule(walk, node, scope, strand);
+    case 'HTTP':
+    case 'HTTP_MULTIPART':
+      return visitHttp(walk, node, scope, strand);
     case 'UNSUPPORTED': {
       const outcome = failed(
         `node type ${node.nodeType} is not supported by this version of pg-durable-proxy`,

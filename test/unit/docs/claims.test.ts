@@ -26,7 +26,9 @@ it('docs/operations.md names the settings that a reload takes over', () => {
   });
   const paragraph = /These change without a restart:([^.]*)\./.exec(page('docs/operations.md'))![1]!;
   const named = inCode(paragraph).flatMap((name) =>
-    name === 'client_tls' ? settingNames.filter((each) => each.startsWith('client_tls')) : [name],
+    name === 'client_tls' || name === 'http'
+      ? settingNames.filter((each) => each.startsWith(name === 'http' ? 'http.' : name))
+      : [name],
   );
   expect([...named].sort()).toEqual([...applied].sort());
 });

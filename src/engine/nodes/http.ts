@@ -1,0 +1,157 @@
+/**
+ * HTTP and HTTP_MULTIPART: a request that leaves the database, and therefore at-least-once: after a crash it is sent
+ * again, with the same Idempotency-Key; its result is recorded once. While it is under way the node has no session.
+ * Source: df-api §4.12, decisions #19 and #20.
+ */
+import { decodeBody, preview } from '../../http/body.js';
+import type { Request, Response } from '../../http/exchange.js';
+import { HttpFailure, shownUrl } from '../../http/failure.js';
+import { type Headers, requestHeaders } from '../../http/headers.js';
+import { encodeMultipart } from '../../http/multipart.js';
+import { HTTP_FUNCTIONS } from '../../state/http-privilege.js';
+import type { HttpNode } from '../graph.js';
+import { done, failed, type Outcome } from '../outcome.js';
+import { SubstitutionError } from '../reference.js';
+import type { Scope } from '../scope.js';
+import type { Strand } from '../strand.js';
+import type { Walk } from '../walk.js';
+import { type HttpCall, HttpConfigError, httpCall } from './http-config.js';
+
+const METHODS = {
+  HTTP: ['GET', 'POST', 'PUT', 'DELETE', 'PATCH'],
+  HTTP_MULTIPART: ['POST', 'PUT', 'PATCH'],
+} as const;
+/** Instances that wait for a slot in memory, per slot; more are given back. */
+const WAITING_PER_SLOT = 1;
+/** Those come back after this time, and one after the other, so many milliseconds apart. */
+const COME_BACK_MS = 500;
+const COME_BACK_APART_MS = 5;
+
+export async function visitHttp(walk: Walk, node: HttpNode, scope: Scope, strand: Strand): Promise<Outcome> {
+  strand.work += 1;
+  const stamp = scope.stamp;
+  const record = walk.journal.find(node.id, stamp);
+  if (record?.kind === 'c') return done(record.value ?? 'null');
+  if (record?.kind === 'f') return failed(record.value ?? '');
+
+  const outcome = await attempt(walk, node, scope, strand);
+  const value = outcome.kind === 'failed' ? outcome.error : outcome.result.text;
+  strand.push({ node: node.id, stamp, kind: outcome.kind === 'failed' ? 'f' : 'c', value, due: null });
+  // at once: whatever comes next may take long, and until this is written a crash sends the request again
+  if (outcome.kind === 'done') await strand.flush();
+  return outcome;
+}
+
+async function attempt(walk: Walk, node: HttpNode, scope: Scope, strand: Strand) {
+  try {
+    const call = httpCall(node, walk.bindings(scope));
+    if (walk.leaving) await walk.yieldSlot(strand);
+    await waitForRoom(walk, strand);
+    return await walk.outside(strand, async (signal) => {
+      const { slots } = walk.context.outbound;
+      const slot = walk.instance.roleId ?? '';
+      await slots.enter(slot, signal);
+      try {
+        await checkPrivilege(walk, node);
+        strand.stepSince = performance.now();
+        walk.context.outbound.judge(call.url);
+        const request = buildRequest(walk, node, call, scope);
+        return toResult(node, request, await walk.context.outbound.send(request, signal));
+      } finally {
+        strand.stepSince = null;
+        slots.leave(slot);
+      }
+    });
+  } catch (error) {
+    if (
+      error instanceof HttpFailure ||
+      error instanceof HttpConfigError ||
+      error instanceof SubstitutionError
+    ) {
+      return failed(storable(error.message));
+    }
+    throw error;
+  }
+}
+
+/** When more instances wait for a slot than should be held in memory, this one is given back for a while. */
+async function waitForRoom(walk: Walk, strand: Strand): Promise<void> {
+  const { slots } = walk.context.outbound;
+  if (slots.isFree || slots.waiting < slots.limit * WAITING_PER_SLOT) return;
+  await walk.standAside(strand, slots.turnAway(COME_BACK_MS, COME_BACK_APART_MS));
+}
+
+/** @throws HttpFailure when the role may not, now; the walk is halted when that cannot be found out */
+async function checkPrivilege(walk: Walk, { type }: HttpNode): Promise<void> {
+  const { roleId, graph } = walk.instance;
+  const name = walk.instance.role ?? graph.role;
+  let privilege: Awaited<ReturnType<typeof walk.context.httpPrivilege>>;
+  try {
+    privilege = roleId === null ? { kind: 'dropped' } : await walk.context.httpPrivilege(roleId, type);
+  } catch (error) {
+    const { code } = error as { code?: string };
+    walk.context.log.warn({ instance: walk.instance.id, code }, 'privileges not seen, trying again');
+    return walk.haltHere({ retryIn: 1, counts: false });
+  }
+  if (privilege.kind === 'dropped') {
+    throw new HttpFailure(`HTTP privilege check failed for role '${name}': role "${name}" does not exist`);
+  }
+  if (privilege.kind === 'refused') {
+    const signature = HTTP_FUNCTIONS[type];
+    const purpose = type === 'HTTP' ? 'HTTP' : 'multipart HTTP';
+    throw new HttpFailure(
+      `Blocked: role '${privilege.role}' does not have EXECUTE privilege on ${signature.split('(')[0]}(). Grant EXECUTE ON FUNCTION ${signature} TO ${privilege.role} to allow ${purpose} requests.`,
+    );
+  }
+}
+
+function buildRequest(walk: Walk, node: HttpNode, call: HttpCall, scope: Scope): Request {
+  const { url, content, timeoutSeconds } = call;
+  const method = METHODS[node.type].find((one) => one === call.method);
+  if (method === undefined) {
+    const what = node.type === 'HTTP' ? 'Unsupported HTTP method' : 'Unsupported HTTP method for multipart';
+    throw new HttpFailure(`${what}: ${call.method}`);
+  }
+  const added: Array<[string, string]> = [
+    ['Accept', '*/*'],
+    ['User-Agent', walk.context.outbound.userAgent],
+    ['Idempotency-Key', `${walk.instance.id}:${node.id}:${scope.generations}`],
+  ];
+  const what = `HTTP request failed: ${shownUrl(url)}`;
+  if (content.kind === 'body') {
+    return {
+      url,
+      method,
+      headers: requestHeaders(call.headers, added, what),
+      body: content.body,
+      timeoutSeconds,
+    };
+  }
+  const { body, contentType } = encodeMultipart(content.parts);
+  const others: Headers = call.headers.filter(([name]) => name.toLowerCase() !== 'content-type');
+  added.push(['Content-Type', contentType]);
+  return { url, method, headers: requestHeaders(others, added, what), body, timeoutSeconds };
+}
+
+function toResult(
+  { type }: HttpNode,
+  request: Request,
+  response: Response,
+): Outcome & { kind: 'done' | 'failed' } {
+  const { status, headers, durationMs, isWhole } = response;
+  const body = decodeBody(response.body, response.contentType);
+  if (status >= 500) {
+    const url = shownUrl(request.url);
+    return failed(storable(`${type} ${request.method} ${url} returned ${status}: ${preview(body, isWhole)}`));
+  }
+  const names = [...headers].map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`);
+  return done(
+    `{"status":${status},"body":${JSON.stringify(body.text)},"encoding":"${body.encoding}",` +
+      `"headers":{${names.join(',')}},"ok":${status >= 200 && status < 300},"duration_ms":${durationMs}}`,
+  );
+}
+
+/** Text as jsonb takes it. */
+function storable(text: string): string {
+  return text.replace(/\0|\p{Surrogate}/gu, '\ufffd');
+}

@@ -1,0 +1,93 @@
+interface Waiter {
+  readonly role: string;
+  readonly begin: () => void;
+}
+
+/**
+ * Requests at the same time: a limit for all, and fairness between roles. When one ends, the next is of the role that
+ * has the fewest under way, of equals the one that has waited longest: a role with slow endpoints keeps others waiting
+ * for a request, not for all of its own.
+ */
+export class Slots {
+  /** A lower one takes effect as requests end. */
+  limit: number;
+  #taken = 0;
+  #nextComesAt = 0;
+  readonly #byRole = new Map<string, number>();
+  #waiting: Waiter[] = [];
+
+  constructor(limit: number) {
+    this.limit = limit;
+  }
+
+  /** Whether one can be had at once. */
+  get isFree(): boolean {
+    return this.#taken < this.limit && this.#waiting.length === 0;
+  }
+
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** Resolves when the slot is taken; `leave` gives it back. @throws the reason of the signal */
+  enter(role: string, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return Promise.reject(signal.reason);
+    if (this.isFree) {
+      this.#take(role);
+      return Promise.resolve();
+    }
+    return new Promise((resolve, reject) => {
+      const aborted = (): void => {
+        this.#waiting = this.#waiting.filter((one) => one !== waiter);
+        reject(signal.reason);
+      };
+      const begin = (): void => {
+        signal.removeEventListener('abort', aborted);
+        resolve();
+      };
+      const waiter = { role, begin };
+      this.#waiting.push(waiter);
+      signal.addEventListener('abort', aborted, { once: true });
+    });
+  }
+
+  leave(role: string): void {
+    this.#taken -= 1;
+    const left = (this.#byRole.get(role) ?? 1) - 1;
+    if (left === 0) this.#byRole.delete(role);
+    else this.#byRole.set(role, left);
+    this.admit();
+  }
+
+  /**
+   * For those for whom there is not even room to wait: when to come again, in milliseconds from now. No two at once,
+   * so that it costs little when many are turned away again.
+   */
+  turnAway(afterMs: number, apartMs: number): number {
+    const now = performance.now();
+    this.#nextComesAt = Math.max(now + afterMs, this.#nextComesAt + apartMs);
+    return this.#nextComesAt - now;
+  }
+
+  /** Lets in who may come in now, after the limit was raised. */
+  admit(): void {
+    while (this.#taken < this.limit && this.#waiting.length > 0) {
+      let at = 0;
+      for (let i = 1; i < this.#waiting.length; i += 1) {
+        if (this.#underWay(i) < this.#underWay(at)) at = i;
+      }
+      const next = this.#waiting.splice(at, 1)[0] as Waiter;
+      this.#take(next.role);
+      next.begin();
+    }
+  }
+
+  #underWay(at: number): number {
+    return this.#byRole.get((this.#waiting[at] as Waiter).role) ?? 0;
+  }
+
+  #take(role: string): void {
+    this.#taken += 1;
+    this.#byRole.set(role, (this.#byRole.get(role) ?? 0) + 1);
+  }
+}
