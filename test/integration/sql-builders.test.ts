@@ -290,6 +290,7 @@ it('functions and operators have the signatures of the contract', async () => {
     [
       "as(fut text, name text) STRICT",
       "as_op(fut text, name text)",
+      "await_instance(instance_id text, timeout_seconds integer DEFAULT 30) STRICT",
       "break(value text DEFAULT NULL::text)",
       "cancel(instance_id text, reason text DEFAULT 'Cancelled by user'::text) STRICT",
       "clearvars() STRICT",
@@ -326,6 +327,7 @@ it('functions and operators have the signatures of the contract', async () => {
       "target_database() STRICT",
       "unsetvar(name text) STRICT",
       "version() STRICT",
+      "wait_for_completion(instance_id text, timeout_seconds integer DEFAULT 30) STRICT",
       "wait_for_schedule(cron_expr text) STRICT",
       "wait_for_signal(name text, timeout_seconds integer DEFAULT NULL::integer)",
     ]
