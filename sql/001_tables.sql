@@ -30,6 +30,10 @@ CREATE SCHEMA IF NOT EXISTS _df;  -- the migration runner has made it for its ow
 
 GRANT USAGE ON SCHEMA _df TO PUBLIC;  -- functions in it are guarded one by one; its tables are not readable
 
+-- Functions can be called by everybody but where this is taken back, also where the owner's default privileges say
+-- otherwise: USAGE on df is the gate.
+ALTER DEFAULT PRIVILEGES IN SCHEMA df, _df GRANT EXECUTE ON FUNCTIONS TO PUBLIC;
+
 -- ---------------------------------------------------------------------------------------------------------------
 -- df.instances
 -- ---------------------------------------------------------------------------------------------------------------

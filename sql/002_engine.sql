@@ -81,7 +81,9 @@ BEGIN
         finished_at = v_now
     WHERE i.id = NEW.id AND i.finished_at IS NULL;
     IF v_owner IS NOT NULL THEN
-        PERFORM pg_notify('_df_cancel', NEW.id);  -- rare, so the lock that NOTIFY takes at commit does not matter
+        -- Everybody can listen: it names the executor, not the instance. Rare, so the lock that NOTIFY takes at commit
+        -- does not matter.
+        PERFORM pg_notify('_df_cancel', v_owner::text);
     END IF;
     RETURN NULL;
 END
@@ -274,6 +276,8 @@ BEGIN
         SET status = p_end, updated_at = t.now, completed_at = CASE WHEN p_end = 'completed' THEN t.now END
         FROM (SELECT clock_timestamp() + c.shift AS now FROM _df.clock AS c OFFSET 0) AS t
         WHERE u.id = p_instance AND u.status IN ('pending', 'running')
+          -- who has not got the token neither changes, locks nor waits for a row
+          AND EXISTS (SELECT FROM _df.instances AS i WHERE i.id = p_instance AND i.token = p_token)
         RETURNING t.now INTO v_now;
         v_ended := FOUND;
     END IF;
@@ -292,17 +296,17 @@ BEGIN
                    (SELECT r.rolcanlogin FROM pg_catalog.pg_roles AS r WHERE r.oid = i.role)
             INTO v_token, v_cancel, v_now, v_login
             FROM _df.instances AS i, _df.clock AS c
-            WHERE i.id = p_instance
+            WHERE i.id = p_instance AND i.token = p_token
             FOR SHARE OF i;
         ELSE
             SELECT i.token, i.cancel_xid, clock_timestamp() + c.shift,
                    (SELECT r.rolcanlogin FROM pg_catalog.pg_roles AS r WHERE r.oid = i.role)
             INTO v_token, v_cancel, v_now, v_login
             FROM df.instances AS u, _df.instances AS i, _df.clock AS c
-            WHERE u.id = p_instance AND i.id = p_instance
+            WHERE u.id = p_instance AND i.id = p_instance AND i.token = p_token
             FOR NO KEY UPDATE OF u, i;
         END IF;
-        IF v_token IS DISTINCT FROM p_token OR p_token IS NULL THEN
+        IF v_token IS NULL THEN
             RAISE EXCEPTION 'the lease of instance % was lost', p_instance USING ERRCODE = 'DF001';
         END IF;
         IF v_cancel IS NOT NULL THEN

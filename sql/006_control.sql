@@ -2,14 +2,16 @@
 --
 -- The engine's tables are readable by their owner only. The two views below show the rows of those instances that
 -- row-level security on df.instances shows to the caller: in a view, current_user and row_security_active() speak of who
--- asks, while table rights are those of the view's owner.
+-- asks, while table rights are those of the view's owner. Whoever may not read df.instances (any more) sees nothing.
 
 CREATE VIEW _df.visible_instances WITH (security_barrier) AS
 SELECT i.id, i.generation, i.output, i.waiting, i.started_at, i.finished_at, i.events
 FROM _df.instances AS i
 JOIN df.instances AS u ON u.id OPERATOR(pg_catalog.=) i.id
-WHERE u.submitted_by OPERATOR(pg_catalog.=) (SELECT pg_catalog.quote_ident(current_user)::regrole)
-   OR NOT (SELECT pg_catalog.row_security_active('df.instances'::regclass));
+WHERE (SELECT pg_catalog.has_schema_privilege('df', 'USAGE')
+              AND pg_catalog.has_table_privilege('df.instances', 'SELECT'))
+  AND (u.submitted_by OPERATOR(pg_catalog.=) (SELECT pg_catalog.quote_ident(current_user)::regrole)
+       OR NOT (SELECT pg_catalog.row_security_active('df.instances'::regclass)));
 COMMENT ON VIEW _df.visible_instances IS
     'The engine''s view of the instances that the caller may see: execution number, exact output, what it waits for. Anybody.';
 GRANT SELECT ON _df.visible_instances TO PUBLIC;
@@ -18,8 +20,10 @@ CREATE VIEW _df.visible_executions WITH (security_barrier) AS
 SELECT e.instance_id, e.execution_id, e.started_at, e.ended_at, e.events, e.output
 FROM _df.executions AS e
 JOIN df.instances AS u ON u.id OPERATOR(pg_catalog.=) e.instance_id
-WHERE u.submitted_by OPERATOR(pg_catalog.=) (SELECT pg_catalog.quote_ident(current_user)::regrole)
-   OR NOT (SELECT pg_catalog.row_security_active('df.instances'::regclass));
+WHERE (SELECT pg_catalog.has_schema_privilege('df', 'USAGE')
+              AND pg_catalog.has_table_privilege('df.instances', 'SELECT'))
+  AND (u.submitted_by OPERATOR(pg_catalog.=) (SELECT pg_catalog.quote_ident(current_user)::regrole)
+       OR NOT (SELECT pg_catalog.row_security_active('df.instances'::regclass)));
 COMMENT ON VIEW _df.visible_executions IS
     'Finished generations of the instances that the caller may see. Anybody.';
 GRANT SELECT ON _df.visible_executions TO PUBLIC;

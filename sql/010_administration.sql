@@ -116,3 +116,44 @@ $$;
 COMMENT ON FUNCTION df.revoke_usage(text) IS
     'Takes from a role what the caller has given it with df.grant_usage. Caller''s rights, EXECUTE is not given to PUBLIC.';
 REVOKE EXECUTE ON FUNCTION df.revoke_usage(text) FROM PUBLIC;
+
+-- Default privileges of the owner may give somebody rights on what these files make, and members of pg_read_all_data
+-- read every table without row-level security. What is in _df opens doors: fencing tokens, sealed credentials. A file
+-- that makes tables or views there ends with a call of this function (a test looks). Row-level security without any
+-- policy does not apply to the owner, and costs him nothing.
+CREATE FUNCTION _df.close_tables() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table   regclass;
+    v_grantee text;
+BEGIN
+    FOR v_table, v_grantee IN
+        SELECT DISTINCT c.oid::regclass,
+               CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
+        FROM pg_class AS c, aclexplode(c.relacl) AS a
+        WHERE c.relnamespace = '_df'::regnamespace
+          AND c.relkind IN ('r', 'v', 'S')
+          AND a.grantee <> c.relowner
+          AND (a.grantee <> 0 OR c.relkind <> 'v')  -- what views show to everybody is said where they are
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s', v_table, v_grantee);
+    END LOOP;
+    GRANT SELECT ON _df._worker_ready TO PUBLIC;
+
+    FOR v_table IN
+        SELECT c.oid
+        FROM pg_class AS c
+        WHERE c.relnamespace = '_df'::regnamespace AND c.relkind = 'r' AND c.relname <> '_worker_ready'
+          AND NOT c.relrowsecurity
+    LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', v_table);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION _df.close_tables() IS
+    'Takes all rights on the tables of _df from everybody but the owner, but for what everybody may read. Owner only.';
+REVOKE EXECUTE ON FUNCTION _df.close_tables() FROM PUBLIC;
+
+SELECT _df.close_tables();

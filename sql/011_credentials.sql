@@ -16,19 +16,4 @@ CREATE TABLE _df.credentials (
 COMMENT ON TABLE _df.credentials IS
     'What proxies log in with as the roles that submit work; sealed. Owner only.';
 
--- The owner's default privileges may have given rights on it to somebody.
-DO $do$
-DECLARE
-    v_grantee text;
-BEGIN
-    FOR v_grantee IN
-        SELECT DISTINCT CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC'
-                             ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END
-        FROM pg_catalog.pg_class AS c, pg_catalog.aclexplode(c.relacl) AS a
-        WHERE c.oid OPERATOR(pg_catalog.=) '_df.credentials'::pg_catalog.regclass
-          AND a.grantee OPERATOR(pg_catalog.<>) c.relowner
-    LOOP
-        EXECUTE 'REVOKE ALL ON _df.credentials FROM ' || v_grantee;
-    END LOOP;
-END
-$do$;
+SELECT _df.close_tables();

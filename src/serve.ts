@@ -110,7 +110,7 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
     // both at once: neither needs the other to end what it has begun
     closers.push(() => Promise.all([proxy.close(graceMs), executor.stop(graceMs)]));
     await executor.start();
-    const cancellations = listenForCancellations(admin, log, (instance) => executor.verify(instance));
+    const cancellations = listenForCancellations(admin, log, (of) => executor.verify(of));
     closers.push(() => atMost(FAREWELL_MS, cancellations.close()));
     await markReady(database);
     return {

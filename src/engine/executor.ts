@@ -149,10 +149,11 @@ export class Executor {
   }
 
   /**
-   * Somebody says that an instance was cancelled. Anybody can say so: the database is asked before anything is stopped.
+   * Somebody says that an instance of an executor was cancelled. Anybody can say so: the database is asked before
+   * anything is stopped.
    */
-  verify(id: string): void {
-    if (!this.#held.has(id)) return;
+  verify(executor: string): void {
+    if (executor !== this.#owner) return;
     if (this.#beating !== null) this.#beatAgain = true;
     else this.#startBeat();
   }

@@ -469,7 +469,9 @@ export class Walk {
     }
     if (step === undefined) return this.haltHere({ retryIn: 0.1, counts: true });
     const text = verdict === 'no role' ? this.#noConnection(error.message) : sqlFailure(error.message);
-    const failure: Entry = { ...step, kind: 'f', value: text, detail: failureDetail(error) };
+    // the context of a failed checkpoint is ours, and with log_parameter_max_length_on_error it would show the token
+    const told = stage === 'checkpoint' ? { ...error, where: undefined } : error;
+    const failure: Entry = { ...step, kind: 'f', value: text, detail: failureDetail(told) };
     const written = [...entries.slice(0, at), failure];
     await this.send({ ...this.checkpoint(strand, null), entries: written, generation: null });
     this.confirm(written);

@@ -12,11 +12,12 @@ export interface CancellationListener {
 /**
  * Listens on a connection of its own, and connects again when it is lost. What is missed meanwhile the heartbeat finds.
  * @param config connection settings of the admin role
+ * @param onCancel gets the executor that is said to hold such an instance
  */
 export function listenForCancellations(
   config: pg.ClientConfig,
   log: Logger,
-  onCancel: (instance: string) => void,
+  onCancel: (executor: string) => void,
 ): CancellationListener {
   let closed = false;
   let client: pg.Client | null = null;

@@ -23,7 +23,8 @@ test('a notification by somebody without any rights stops nothing', async () => 
     const decoy = await d.start(`'SELECT pg_sleep(60) /* decoy */'`);
     await until(async () => (await d.running('/* mine */')) > 0 && (await d.running('/* decoy */')) > 0);
     await withClient(stranger.url, async (client) => {
-      for (const payload of [id, '', 'no id', id])
+      const executor = String(await d.value('SELECT owner FROM _df.instances WHERE id = $1', [id]));
+      for (const payload of [executor, id, '', 'no id', executor])
         await client.query('SELECT pg_notify($1, $2)', ['_df_cancel', payload]);
     });
     // notifications come in the order of the commits: when this one has been heard, so have the others

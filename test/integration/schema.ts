@@ -16,8 +16,13 @@ export interface Schema {
   drop(): Promise<void>;
 }
 
-/** Installs the schema in a fresh database as its NOSUPERUSER owner and marks it ready for starts. */
-export async function installSchema(): Promise<Schema> {
+/**
+ * Installs the schema in a fresh database as its NOSUPERUSER owner and marks it ready for starts.
+ * @param before what the owner does first
+ */
+export async function installSchema(
+  before: (admin: pg.Client, database: TestDatabase) => Promise<unknown> = () => Promise.resolve(),
+): Promise<Schema> {
   const database = await createTestDatabase();
   const clients: pg.Client[] = [];
   const connect = async (url: string): Promise<pg.Client> => {
@@ -28,6 +33,7 @@ export async function installSchema(): Promise<Schema> {
     return client;
   };
   const admin = await connect(database.adminUrl);
+  await before(admin, database);
   await migrate(admin);
   await admin.query('INSERT INTO _df._worker_ready (schema_version) VALUES (1)');
   const createUser = async (prefix: string) => {
