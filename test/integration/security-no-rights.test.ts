@@ -181,7 +181,9 @@ const call = ({ name, types }: Routine) => {
 };
 
 it('every function has its place in the table above', () => {
-  expect([...new Set(routines.map((one) => one.name))].filter((name) => FUNCTIONS[name] === undefined)).toEqual([]);
+  expect(
+    [...new Set(routines.map((one) => one.name))].filter((name) => FUNCTIONS[name] === undefined),
+  ).toEqual([]);
 });
 
 describe('functions', () => {
@@ -218,7 +220,9 @@ describe('functions', () => {
   });
 
   it('of _df: those of the owner are refused, those with the caller’s rights come to nothing', async () => {
-    for (const one of routines.filter(({ name }) => name.startsWith('_df.') && FUNCTIONS[name] !== undefined)) {
+    for (const one of routines.filter(
+      ({ name }) => name.startsWith('_df.') && FUNCTIONS[name] !== undefined,
+    )) {
       const access = FUNCTIONS[one.name];
       const said = await stranger.query(call(one)).then(
         ({ rows }) => JSON.stringify(rows),
@@ -282,13 +286,22 @@ describe('tables, views and sequences', () => {
   });
 
   it('of _df show nothing to members of pg_read_all_data, who would read the tokens of leases there', async () => {
-    const open = relations.filter(({ name, kind, secured }) => name.startsWith('_df.') && kind === 'r' && !secured);
+    const open = relations.filter(
+      ({ name, kind, secured }) => name.startsWith('_df.') && kind === 'r' && !secured,
+    );
     expect(open.map(({ name }) => name)).toEqual(['_df._worker_ready']);
     const reader = await schema.database.createRole('reader');
     const root = await schema.connect(schema.database.superUrl);
     await root.query(`GRANT pg_read_all_data TO ${reader.name}`);
     const client = await schema.connect(reader.url);
-    for (const table of ['df.instances', 'df.nodes', 'df.vars', '_df.instances', '_df.settings', '_df.credentials'])
+    for (const table of [
+      'df.instances',
+      'df.nodes',
+      'df.vars',
+      '_df.instances',
+      '_df.settings',
+      '_df.credentials',
+    ])
       expect((await client.query(`SELECT * FROM ${table}`)).rows).toEqual([]);
     for (const { name, kind } of relations.filter(({ name }) => name.startsWith('_df.')))
       if (kind === 'r' && name !== '_df._worker_ready')
@@ -326,9 +339,9 @@ describe('tables, views and sequences', () => {
       expect(await failure(stranger, `CREATE TABLE ${name}.x (n int)`)).toBe(
         `42501: permission denied for schema ${name}`,
       );
-      expect(await failure(schema.app, `CREATE FUNCTION ${name}.x() RETURNS int LANGUAGE sql AS 'SELECT 1'`)).toBe(
-        `42501: permission denied for schema ${name}`,
-      );
+      expect(
+        await failure(schema.app, `CREATE FUNCTION ${name}.x() RETURNS int LANGUAGE sql AS 'SELECT 1'`),
+      ).toBe(`42501: permission denied for schema ${name}`);
     }
   });
 });
