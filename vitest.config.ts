@@ -5,6 +5,7 @@ const limits = { testTimeout: 60_000, hookTimeout: 120_000 } as const;
 /** Files that measure times, memory or what the whole server does, or put it under load, have it to themselves. */
 const ALONE = [
   'test/integration/engine-locks.test.ts',
+  'test/integration/fair-slots.test.ts',
   'test/integration/login.test.ts',
   'test/integration/scale.test.ts',
   'test/integration/volume.test.ts',

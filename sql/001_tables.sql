@@ -205,6 +205,7 @@ CREATE TABLE _df.instances (
 ) WITH (fillfactor = 70);
 
 CREATE INDEX instances_wake_at ON _df.instances (wake_at) WHERE wake_at IS NOT NULL;
+CREATE INDEX instances_role_wake_at ON _df.instances (role, wake_at) WHERE wake_at IS NOT NULL;
 CREATE INDEX instances_owner   ON _df.instances (owner)   WHERE owner IS NOT NULL;
 CREATE INDEX instances_waiting ON _df.instances (role)    WHERE waiting IS NOT NULL;
 

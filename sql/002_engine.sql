@@ -119,7 +119,93 @@ CREATE TRIGGER instances_delete
 -- ---------------------------------------------------------------------------------------------------------------
 -- Claim
 -- ---------------------------------------------------------------------------------------------------------------
-CREATE FUNCTION _df.claim(p_owner uuid, p_tokens uuid[]) RETURNS json
+-- Roles are found one by one along the index (role, wake_at), each with its earliest instance: what others have to do
+-- costs nothing. So many are looked at in one call that a claim stays short with any number of them; the next call goes
+-- on behind the last.
+CREATE FUNCTION _df.lock_in_turn(
+    p_limit   int,
+    p_now     timestamptz,
+    p_roles   oid[],
+    p_counts  int[],
+    p_others  boolean,
+    p_after   oid,
+    OUT ids   text[],
+    OUT after oid
+)
+    LANGUAGE plpgsql
+    -- search_path and planner settings are the caller's (_df.claim)
+AS $$
+DECLARE
+    c_most  CONSTANT int := 500;
+    v_due   oid[] := '{}';
+    v_role  oid;
+    v_wake  timestamptz;
+    v_again boolean := p_after = 0;  -- the roles up to p_after have been come to, or need not be
+BEGIN
+    after := p_after;
+    FOR n IN 1 .. c_most LOOP
+        EXIT WHEN cardinality(v_due) = p_limit;
+        SELECT i.role, i.wake_at INTO v_role, v_wake
+        FROM _df.instances AS i
+        WHERE i.wake_at IS NOT NULL AND i.role > after
+        ORDER BY i.role, i.wake_at
+        LIMIT 1;
+        IF NOT FOUND OR (v_again AND v_role > p_after AND p_after <> 0) THEN
+            after := 0;
+            EXIT WHEN v_again;
+            v_again := true;
+        ELSE
+            after := v_role;
+            IF v_wake <= p_now AND NOT (p_others AND v_role = ANY (p_roles)) THEN
+                v_due := v_due || v_role;
+            END IF;
+        END IF;
+    END LOOP;
+
+    IF cardinality(v_due) = 1 THEN
+        SELECT array_agg(d.id) INTO ids
+        FROM (SELECT i.id
+              FROM _df.instances AS i
+              WHERE i.role = v_due[1] AND i.wake_at <= p_now
+              ORDER BY i.wake_at
+              LIMIT p_limit
+              FOR UPDATE SKIP LOCKED) AS d;
+    ELSE
+        -- the first of each role, the second of each, ...: those that the executor holds already are counted before
+        SELECT array_agg(d.id) INTO ids
+        FROM (SELECT t.role, count(*) AS count
+              FROM (SELECT r.role
+                    FROM unnest(v_due) WITH ORDINALITY AS r (role, place)
+                    LEFT JOIN unnest(p_roles, p_counts) AS h (role, count) ON h.role = r.role
+                    CROSS JOIN LATERAL (SELECT row_number() OVER (ORDER BY x.wake_at) AS number
+                                        FROM (SELECT i.wake_at
+                                              FROM _df.instances AS i
+                                              WHERE i.role = r.role AND i.wake_at <= p_now
+                                              ORDER BY i.wake_at
+                                              LIMIT p_limit) AS x) AS q
+                    ORDER BY q.number + coalesce(h.count, 0), r.place
+                    LIMIT p_limit) AS t
+              GROUP BY t.role) AS s
+        CROSS JOIN LATERAL (SELECT i.id
+                            FROM _df.instances AS i
+                            WHERE i.role = s.role AND i.wake_at <= p_now
+                            ORDER BY i.wake_at
+                            LIMIT s.count
+                            FOR UPDATE SKIP LOCKED) AS d;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION _df.lock_in_turn(int, timestamptz, oid[], int[], boolean, oid) IS
+    'Locks up to p_limit due instances, in turn by role: p_roles hold p_counts already; with p_others only roles that are not among them. Looks at the roles behind p_after first and says up to which it has looked, 0: at all. Owner only.';
+
+CREATE FUNCTION _df.claim(
+    p_owner  uuid,
+    p_tokens uuid[],
+    p_roles  oid[]   DEFAULT NULL,
+    p_counts int[]   DEFAULT NULL,
+    p_others boolean DEFAULT false,
+    p_after  oid     DEFAULT 0
+) RETURNS json
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off  -- plans are made while the tables are small, and kept
@@ -128,6 +214,8 @@ CREATE FUNCTION _df.claim(p_owner uuid, p_tokens uuid[]) RETURNS json
 AS $$
 DECLARE
     v_now       timestamptz := _df.now();
+    v_ids       text[];
+    v_after     oid := 0;
     v_instances json;
     v_next      timestamptz;
 BEGIN
@@ -139,17 +227,21 @@ BEGIN
     END IF;
 
     IF cardinality(p_tokens) > 0 THEN
-        WITH due AS MATERIALIZED (
-            SELECT i.id, i.wake_at
-            FROM _df.instances AS i
-            WHERE i.wake_at <= v_now
-            ORDER BY i.wake_at
-            LIMIT cardinality(p_tokens)
-            FOR UPDATE SKIP LOCKED
-        ), numbered AS MATERIALIZED (
-            SELECT d.id, row_number() OVER (ORDER BY d.wake_at) AS n
-            FROM due AS d
-        ), taken AS (
+        IF p_roles IS NULL THEN
+            SELECT array_agg(d.id) INTO v_ids
+            FROM (SELECT i.id
+                  FROM _df.instances AS i
+                  WHERE i.wake_at <= v_now
+                  ORDER BY i.wake_at
+                  LIMIT cardinality(p_tokens)
+                  FOR UPDATE SKIP LOCKED) AS d;
+        ELSE
+            SELECT t.ids, t.after INTO v_ids, v_after
+            FROM _df.lock_in_turn(cardinality(p_tokens), v_now, p_roles, p_counts, p_others, p_after) AS t;
+        END IF;
+    END IF;
+    IF cardinality(v_ids) > 0 THEN
+        WITH taken AS (
             UPDATE _df.instances AS i
             SET owner    = p_owner,
                 token    = p_tokens[m.n],
@@ -166,7 +258,7 @@ BEGIN
                                               k.id, k.node_type, k.query, k.result_name, k.left_node, k.right_node)))
                                FROM df.nodes AS k
                                WHERE k.instance_id = i.id))
-            FROM numbered AS m, df.instances AS u
+            FROM unnest(v_ids) WITH ORDINALITY AS m (id, n), df.instances AS u
             WHERE i.id = m.id AND u.id = m.id
             RETURNING i.*, m.n
         )
@@ -190,11 +282,11 @@ BEGIN
 
     SELECT i.wake_at INTO v_next FROM _df.instances AS i WHERE i.wake_at IS NOT NULL ORDER BY i.wake_at LIMIT 1;
     RETURN json_build_object('alive', true, 'instances', coalesce(v_instances, '[]'::json),
-                             'next', extract(epoch FROM v_next - v_now)::float8);
+                             'next', extract(epoch FROM v_next - v_now)::float8, 'after', v_after::bigint);
 END
 $$;
-COMMENT ON FUNCTION _df.claim(uuid, uuid[]) IS
-    'Leases up to cardinality(p_tokens) due instances to an executor and returns all that is needed to run them; alive: false if the executor had been declared dead, then nothing is leased; next: seconds until the earliest instance left becomes due. Owner only.';
+COMMENT ON FUNCTION _df.claim(uuid, uuid[], oid[], int[], boolean, oid) IS
+    'Leases up to cardinality(p_tokens) due instances to an executor and returns all that is needed to run them: the earliest, or, where p_roles is given, in turn by role (_df.lock_in_turn); alive: false if the executor had been declared dead, then nothing is leased; next: seconds until the earliest instance left becomes due. Owner only.';
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Checkpoint

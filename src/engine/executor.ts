@@ -10,13 +10,14 @@
  * Claims: at most one is under way. One is made when something may have become due (wake(), the poll, the next timer
  * in the database, an instance that has ended while more were due) and there is room: as many instances as there are
  * slots, and some more so that a slot that becomes free has work at once. Instances that only wait for an answer to a
- * request take no room.
+ * request take no room. While more is due than there is room for, roles are served in turn; and for roles of which
+ * nothing is held there is room when there is none for others.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import type { Outbound } from '../http/outbound.js';
-import { type Claim, claim } from '../state/claim.js';
+import { type Claim, claim, type Turn } from '../state/claim.js';
 import { databaseTime } from '../state/clock.js';
 import { type WaitingRole, waitingRoles } from '../state/credentials.js';
 import { httpPrivilege } from '../state/http-privilege.js';
@@ -51,6 +52,10 @@ const WATCH_EVERY_MS = 1000;
 const LAST_WRITES_MS = 2000;
 /** Instances claimed beyond the slots, per slot. */
 const AHEAD = 1;
+/** And of roles of which nothing is held. */
+const AHEAD_OF_OTHERS = 1;
+/** Between two claims for such roles. */
+const OTHERS_EVERY_MS = 25;
 
 export class Executor {
   readonly #options: ExecutorOptions;
@@ -63,7 +68,12 @@ export class Executor {
   /** Tokens of the claim under way. */
   #offered: ReadonlySet<string> = new Set();
   #again = false;
+  /** More was due than there was room for, when it was last looked. */
   #more = false;
+  /** Role (OID) up to which the last claim in turn has looked. */
+  #after = 0;
+  /** When roles of which nothing is held were looked for (performance.now). */
+  #othersAt = 0;
   #timer: NodeJS.Timeout | null = null;
   /** When it goes off (performance.now). */
   #timerAt = Number.POSITIVE_INFINITY;
@@ -137,7 +147,11 @@ export class Executor {
     }
     if (this.#room() <= 0) {
       this.#more = true;
-      return;
+      const wait = this.#othersAt + OTHERS_EVERY_MS - performance.now();
+      if (wait > 0 || this.#room(AHEAD_OF_OTHERS) <= 0) {
+        this.#claimWithin(Math.max(wait, OTHERS_EVERY_MS));
+        return;
+      }
     }
     this.#claiming = this.#claim().finally(() => {
       this.#claiming = null;
@@ -202,20 +216,33 @@ export class Executor {
     return Math.max(this.#options.leaseMs, 5000);
   }
 
-  #room(): number {
+  /** How many more may be held. */
+  #room(more = 0): number {
     const slots = this.#options.sessions.limit;
-    return slots + Math.ceil(slots * AHEAD) - (this.#held.size - this.#away);
+    return slots + Math.ceil(slots * (AHEAD + more)) - (this.#held.size - this.#away);
+  }
+
+  /** How the next claim shares among roles; null while there is enough room for everybody. */
+  #turn(others: boolean): Turn | null {
+    if (!this.#more) return null;
+    const held = new Map<string, number>();
+    for (const { claimed } of this.#held.values()) {
+      if (claimed.roleId !== null) held.set(claimed.roleId, (held.get(claimed.roleId) ?? 0) + 1);
+    }
+    return { held, others, after: this.#after };
   }
 
   async #claim(): Promise<void> {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timerAt = Number.POSITIVE_INFINITY;
     const { database, log, pollMs } = this.#options;
-    const tokens = Array.from({ length: this.#room() }, newToken);
+    const others = this.#room() <= 0;
+    if (others) this.#othersAt = performance.now();
+    const tokens = Array.from({ length: this.#room(others ? AHEAD_OF_OTHERS : 0) }, newToken);
     this.#offered = new Set(tokens);
     let answer: Claim;
     try {
-      answer = await claim(database, this.#owner, tokens, this.#answerMs);
+      answer = await claim(database, this.#owner, tokens, this.#turn(others), this.#answerMs);
     } catch (error) {
       this.#offered = new Set(); // what it took all the same, the next heartbeat finds
       const { code = '' } = error as { code?: string };
@@ -233,7 +260,8 @@ export class Executor {
       this.#startBeat();
       return;
     }
-    this.#more = answer.instances.length === tokens.length;
+    this.#after = answer.after;
+    this.#more = others || answer.after !== 0 || answer.instances.length === tokens.length;
     for (const claimed of answer.instances) {
       const instance = new Instance(claimed, this.#context);
       this.#held.set(claimed.id, instance);
@@ -242,6 +270,9 @@ export class Executor {
     }
     this.#offered = new Set();
     this.#claimWithin(this.#untilNext(answer));
+    // there are roles that it has not looked at; what it has found may be locked, though
+    if (answer.after !== 0 && this.#room() > 0)
+      this.#claimWithin(answer.instances.length > 0 ? 0 : OTHERS_EVERY_MS);
   }
 
   /** When the next claim may find something, in milliseconds from now. */

@@ -55,19 +55,37 @@ export interface Claim {
   readonly instances: readonly ClaimedInstance[];
   /** Seconds until the earliest instance that is left becomes due (negative: it is due); null when there is none. */
   readonly next: number | null;
+  /** OID of the role up to which has been looked for work, 0: at all. Only of a claim in turn. */
+  readonly after: number;
 }
 
-/** Leases up to `tokens.length` due instances to `owner`; the n-th gets the n-th token. */
+/** How to share among roles. */
+export interface Turn {
+  /** What the executor holds already, by the role's OID. */
+  readonly held: ReadonlyMap<string, number>;
+  /** Only roles of which it holds nothing. */
+  readonly others: boolean;
+  /** Where the last such claim has stopped looking. */
+  readonly after: number;
+}
+
+/**
+ * Leases up to `tokens.length` due instances to `owner`; the n-th gets the n-th token.
+ * @param turn null: the earliest, whosoever they are
+ */
 export async function claim(
   pool: Pool,
   owner: string,
   tokens: readonly string[],
+  turn: Turn | null,
   withinMs: number,
 ): Promise<Claim> {
   const rows = await answer<{ claim: Claim }>(
     pool,
-    'SELECT _df.claim($1, $2::uuid[]) AS claim',
-    [owner, tokens],
+    'SELECT _df.claim($1, $2::uuid[], $3::oid[], $4::int[], $5, $6::oid) AS claim',
+    turn === null
+      ? [owner, tokens, null, null, false, 0]
+      : [owner, tokens, [...turn.held.keys()], [...turn.held.values()], turn.others, turn.after],
     withinMs,
   );
   return (rows[0] as { claim: Claim }).claim;
