@@ -48,7 +48,7 @@ async function overtakenBy(client: pg.Client, sql = 'SELECT 1'): Promise<number>
 const median = (numbers: number[]) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)]!;
 
 describe('a role that floods the executor delays another role by about one step', () => {
-  test('1200 instances of it are due', async () => {
+  test('1000 instances of it are due', async () => {
     d = await Durable.open({ max_user_connections: '4' });
     const other = await another();
     await flood(`'SELECT pg_sleep(0.002)'`, 1000);
