@@ -5,6 +5,7 @@
 --
 --   _df.node_type_supported(type)  what this version can run
 --   _df.flatten(envelope)          the tree as rows, or what is wrong with it
+--   _df.start_new(…)               transaction_mode => 'new': the same df.start, called by a proxy (012)
 --   df.start(…)                    checks, in the order of the reference, then the rows
 --
 -- A plain SQL text, the commonest start of all, never meets the JSON code.
@@ -175,6 +176,28 @@ $$;
 COMMENT ON FUNCTION _df.flatten(json) IS
     'The nodes of an envelope in pre-order with new ids, or what is wrong with it as "<path>: <message>". Writes nothing. Anybody.';
 
+CREATE FUNCTION _df.start_new(p_fut text, p_label text, p_database text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF current_setting('df.in_workflow', true) = 'true' THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'XX000',
+            MESSAGE = 'df.start() with transaction_mode => ''new'' cannot be called inside a workflow - a df.sql() node already runs as a single autocommitted statement, so a plain df.start() there is already independent of any caller transaction';
+    ELSIF NOT (SELECT a.rolcanlogin FROM pg_roles AS a WHERE a.rolname = current_user) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'XX000',
+            MESSAGE = 'current_user "' || current_user || '" does not have LOGIN privilege. The background worker must connect as this role to execute SQL. Grant LOGIN to this role or call df.start() as a role with LOGIN.';
+    ELSIF left(ltrim(p_fut, E' \t\n\r\f\v'), 1) <> '{' THEN
+        PERFORM _df.refuse_helper(p_fut, 'Invalid durable function: ');  -- of this statement, as no other session knows
+    END IF;
+    RETURN _df.launch('df.start() with transaction_mode => ''new''', 'start', ARRAY[p_fut, p_label, p_database]);
+END
+$$;
+COMMENT ON FUNCTION _df.start_new(text, text, text) IS
+    'df.start in a transaction of its own (012): committed when it returns, whatever becomes of the caller''s. Caller''s rights; anybody.';
+
 CREATE FUNCTION df.start(
     fut              text,
     label            text DEFAULT NULL,
@@ -203,10 +226,7 @@ BEGIN
             MESSAGE = 'invalid transaction_mode "' || coalesce(transaction_mode, 'NULL')
                       || '" for df.start(): expected ''caller'' or ''new''';
     ELSIF v_mode = 'new' THEN
-        RAISE EXCEPTION USING
-            ERRCODE = '0A000',
-            MESSAGE = 'transaction_mode => ''new'' is not supported by this version of pg-durable-proxy',
-            HINT = 'Start the function in the transaction of the caller, or from a connection of its own.';
+        RETURN _df.start_new(fut, v_label, v_database);
     ELSIF fut IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'XX000', MESSAGE = 'unboxing fut argument failed';
     END IF;
@@ -324,4 +344,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION df.start(text, text, text, text) IS
-    'Starts a durable function as part of the caller''s transaction and returns the id of the instance. Runs with the caller''s rights; the steps will run as the caller''s current_user.';
+    'Starts a durable function as part of the caller''s transaction (transaction_mode => ''new'': in one of its own) and returns the id of the instance. Runs with the caller''s rights; the steps will run as the caller''s current_user.';

@@ -12,7 +12,10 @@ import type { EngineSettings } from './engine/context.js';
 import { Executor } from './engine/executor.js';
 import type { Network } from './http/connect.js';
 import { Outbound } from './http/outbound.js';
+import { Launcher, type LaunchSettings } from './launch/launcher.js';
+import { launchParameters } from './launch/run.js';
 import { readClientTls } from './proxy/client-tls-files.js';
+import type { PrivateNotice } from './proxy/private-notice.js';
 import { createSessions } from './sessions.js';
 import { listenForCancellations } from './state/cancellations.js';
 import { migrate } from './state/migrate.js';
@@ -93,6 +96,27 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
       pollMs: config.pollIntervalMs,
       log,
     });
+    const launchSessions = new SessionPool({
+      address: servers.engine,
+      credentials,
+      limit: config.maxNewTransactionStarts,
+      connectTimeoutMs: config.upstreamConnectTimeoutMs,
+      idleTimeoutMs: config.sessionIdleTimeoutMs,
+      parameters: launchParameters,
+    });
+    const forLaunches = launchSettings(config);
+    const launcher = new Launcher({
+      admin: adminClientConfig(config, servers.engine, 'pg_durable:backend:launches'),
+      sessions: launchSessions,
+      controlDatabase: upstream.database,
+      slots: config.maxNewTransactionStarts,
+      settings: forLaunches,
+      onCommitted: () => executor.wake(),
+      log,
+    });
+    closers.push(() => launchSessions.close());
+    closers.push(() => launcher.close());
+    await launcher.start();
     const clientAuth = await clientAuthentication(config, admin, log);
     if (clientAuth.mode === 'scram') {
       closers.push(() => atMost(FAREWELL_MS, clientAuth.verifiers.close()));
@@ -103,6 +127,7 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
       clientAuth,
       clientTls,
       onWorkCommitted: () => executor.wake(),
+      onPrivateNotice: (notice: PrivateNotice) => launcher.ask(notice),
       log,
     };
     const proxy = config.workers === 1 ? await createSessions(config, around) : createWorkers(config, around);
@@ -126,6 +151,7 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
         Object.assign(settings, engineSettings(next));
         sessions.change(poolLimits(next));
         executor.wake();
+        Object.assign(forLaunches, launchSettings(next));
         // Where the server is needs a restart, and what it takes to get there cannot go to another process.
         const { upstream: _, ...others } = next;
         try {
@@ -186,6 +212,10 @@ function version(): string {
   return (JSON.parse(file) as { version: string }).version;
 }
 
+function launchSettings(config: Config): LaunchSettings {
+  return { slotTimeoutMs: config.newTransactionStartTimeoutMs };
+}
+
 /** What SQL functions need to know of the configuration (`_df.setting`). */
 function sqlSettings(config: Config): Map<string, string> {
   return new Map([
@@ -198,6 +228,7 @@ function sqlSettings(config: Config): Map<string, string> {
     ],
     ['database', config.upstream.database],
     ['enable_superuser_instances', config.enableSuperuserInstances ? 'on' : 'off'],
+    ['new_transaction_start_timeout', String(config.newTransactionStartTimeoutMs)],
     ['list_instances_max_limit', String(config.listInstancesMaxLimit)],
   ]);
 }

@@ -6,6 +6,7 @@ import type { ClientAuth } from './proxy/authentication/authenticate.js';
 import { createClientTls } from './proxy/client-tls.js';
 import type { ClientTlsFiles } from './proxy/client-tls-files.js';
 import type { ChangeableOptions } from './proxy/options.js';
+import type { PrivateNotice } from './proxy/private-notice.js';
 import { createProxy, type SessionHost } from './proxy/proxy.js';
 import { createRewriter } from './rewrite/rewriter.js';
 import type { Servers } from './upstream/dial.js';
@@ -20,6 +21,8 @@ export interface Surroundings {
   readonly clientTls: ClientTlsFiles | undefined;
   /** A transaction that mentioned df has ended. */
   onWorkCommitted(): void;
+  /** A SQL function asks for something to be done outside of its transaction. */
+  onPrivateNotice(notice: PrivateNotice): void;
   /** A login from this address was refused. */
   onLoginFailed?(address: string): void;
   readonly log: Logger;
@@ -46,6 +49,7 @@ export async function createSessions(config: Config, around: Surroundings): Prom
     clientAuth: around.clientAuth,
     credentials: around.credentials,
     onWorkCommitted: around.onWorkCommitted,
+    onPrivateNotice: around.onPrivateNotice,
     ...(around.onLoginFailed === undefined ? {} : { onLoginFailed: around.onLoginFailed }),
     log: around.log,
   });

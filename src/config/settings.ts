@@ -160,14 +160,12 @@ export const settings = {
   max_new_transaction_starts: setting(
     integer(1, 1000),
     2,
-    "Starts with transaction_mode => 'new' at the same time.",
-    "this version does not start with transaction_mode => 'new'",
+    "Starts with transaction_mode => 'new' at the same time, in all proxies of the database together.",
   ),
   new_transaction_start_timeout: setting(
     duration(1 * second, hour),
     '5s',
     'How long such a start waits for its turn.',
-    "this version does not start with transaction_mode => 'new'",
   ),
   credentials_file: setting(
     path,

@@ -7,6 +7,7 @@ import type { RoleCredentials } from './authentication/arrival.js';
 import type { ClientAuth } from './authentication/authenticate.js';
 import type { ClientTls } from './client-tls.js';
 import type { FailedLoginLimit } from './failed-logins.js';
+import type { PrivateNotice } from './private-notice.js';
 
 export interface ProxyOptions {
   /** Where clients connect, one place or more. */
@@ -37,6 +38,8 @@ export interface ProxyOptions {
   credentials: RoleCredentials;
   /** Called when a transaction that mentioned df has ended, so that its work is picked up at once. */
   onWorkCommitted(): void;
+  /** A SQL function asks for something; by default such messages pass as any other. */
+  onPrivateNotice?(notice: PrivateNotice): void;
   log: Logger;
 }
 

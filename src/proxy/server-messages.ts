@@ -1,6 +1,7 @@
 import { Backend, Status } from '../wire/codes.js';
-import type { FrameReader } from '../wire/framer.js';
+import { type FrameReader, WHOLE } from '../wire/framer.js';
 import { readParameterStatus } from '../wire/parameter-status.js';
+import { CODE_WITHIN, isPrivate, MAX_PRIVATE_NOTICE, readPrivateNotice } from './private-notice.js';
 import { withOriginalPositions } from './report-positions.js';
 import type { StatementFacts } from './statement-memory.js';
 import type { Traffic } from './traffic.js';
@@ -8,13 +9,14 @@ import type { Traffic } from './traffic.js';
 /** A report longer than this is passed as it is rather than held. */
 const MAX_REPORT = 1024 * 1024;
 const MAX_PARAMETER_STATUS = 64 * 1024;
+const NOTHING = Buffer.alloc(0);
 /** Of protocol 3.2: process id, a secret of at most 256 bytes, the header. */
 const MAX_KEY = 5 + 4 + 256;
 
 /**
  * What the proxy sees of the server's messages: which statement they answer, the settings that decide how statements
- * are read, the end of each transaction, and the positions in reports on rewritten statements. It adds and removes
- * nothing.
+ * are read, the end of each transaction, and the positions in reports on rewritten statements. It adds nothing, and
+ * removes nothing but the messages that are for the proxy (private-notice.ts).
  */
 export class ServerMessages implements FrameReader {
   readonly #traffic: Traffic;
@@ -40,8 +42,11 @@ export class ServerMessages implements FrameReader {
         return total;
       case Backend.ParameterStatus:
         return total <= MAX_PARAMETER_STATUS ? total : 0;
-      case Backend.ErrorResponse:
       case Backend.NoticeResponse:
+        if (this.#traffic.onPrivateNotice !== null) return Math.min(total, CODE_WITHIN);
+        this.#traffic.conversation.answered(type);
+        return 0;
+      case Backend.ErrorResponse:
         if (total <= MAX_REPORT && this.#facts()?.rewritten) return total;
         this.#traffic.conversation.answered(type);
         return 0;
@@ -55,7 +60,7 @@ export class ServerMessages implements FrameReader {
     }
   }
 
-  message(type: number, buf: Buffer, start: number, end: number): Buffer | undefined {
+  message(type: number, buf: Buffer, start: number, end: number): Buffer | undefined | typeof WHOLE {
     const { conversation, memory, syntax } = this.#traffic;
     switch (type) {
       case Backend.ReadyForQuery: {
@@ -83,14 +88,33 @@ export class ServerMessages implements FrameReader {
         }
         return undefined;
       }
-      default: {
-        const facts = this.#facts();
-        conversation.answered(type);
-        return facts === undefined
-          ? undefined
-          : withOriginalPositions(buf.subarray(start, end), facts, syntax);
-      }
+      case Backend.NoticeResponse:
+        return this.#notice(buf, start, end);
+      default:
+        return this.#report(type, buf, start, end);
     }
+  }
+
+  #notice(buf: Buffer, start: number, end: number): Buffer | undefined | typeof WHOLE {
+    const total = 1 + buf.readUInt32BE(start + 1);
+    const mine = isPrivate(buf, start, end) && total <= MAX_PRIVATE_NOTICE;
+    const wanted = mine || (total <= MAX_REPORT && this.#facts()?.rewritten);
+    if (wanted && end - start < total) return WHOLE;
+    if (mine) {
+      const notice = readPrivateNotice(buf.subarray(start, end));
+      if (notice !== undefined) this.#traffic.onPrivateNotice?.(notice);
+      return NOTHING;
+    }
+    if (wanted) return this.#report(Backend.NoticeResponse, buf, start, end);
+    this.#traffic.conversation.answered(Backend.NoticeResponse);
+    return undefined;
+  }
+
+  #report(type: number, buf: Buffer, start: number, end: number): Buffer | undefined {
+    const { conversation, syntax } = this.#traffic;
+    const facts = this.#facts();
+    conversation.answered(type);
+    return facts === undefined ? undefined : withOriginalPositions(buf.subarray(start, end), facts, syntax);
   }
 
   /** Of the statement that is being answered. */

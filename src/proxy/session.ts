@@ -235,6 +235,7 @@ export class Session {
     // df lives in the control database only, and the commands of a walsender are not SQL.
     const mayRewrite = database === this.#options.controlDatabase && !isReplication(opening.parameters);
     const traffic = newTraffic(mayRewrite ? this.#options.rewriter : null, this.#options.maxRewriteBytes);
+    if (mayRewrite) traffic.onPrivateNotice = this.#options.onPrivateNotice ?? null;
     let forgetKey = () => {};
     traffic.onCancelKey = (key) => {
       // As text: a small buffer would keep alive the whole block that it is cut from.

@@ -1,6 +1,7 @@
 import type { SessionSyntax, StatementRewriter } from '../rewrite/rewriter.js';
 import { Status } from '../wire/codes.js';
 import { Conversation } from '../wire/conversation.js';
+import type { PrivateNotice } from './private-notice.js';
 import { type Request, StatementMemory } from './statement-memory.js';
 
 /** What the two directions of a session know in common. */
@@ -18,6 +19,8 @@ export interface Traffic {
   mentioned: boolean;
   /** Gets the body of the server's BackendKeyData, a part of a buffer that will not be kept. */
   onCancelKey: (key: Buffer) => void;
+  /** Gets the messages that are for the proxy; null: there are none. */
+  onPrivateNotice: ((notice: PrivateNotice) => void) | null;
 }
 
 export function newTraffic(rewriter: StatementRewriter | null, maxRewriteBytes: number): Traffic {
@@ -35,6 +38,7 @@ export function newTraffic(rewriter: StatementRewriter | null, maxRewriteBytes: 
     status: 0,
     mentioned: false,
     onCancelKey: () => {},
+    onPrivateNotice: null,
   };
   return traffic;
 }

@@ -1,5 +1,10 @@
 import { MAX_MESSAGE_LENGTH } from './codes.js';
 
+/** An answer to the first bytes of a message: they do not tell enough, all of it is wanted. */
+export const WHOLE = Symbol('whole');
+
+type Answer = Buffer | undefined | Promise<Buffer | undefined>;
+
 /** What a framer tells of the messages it walks over. All calls come in the order of the stream. */
 export interface FrameReader {
   /**
@@ -12,15 +17,10 @@ export interface FrameReader {
   header(type: number, total: number): number;
   /**
    * The bytes that `header` asked for are at buf[start, end).
-   * @returns undefined: they pass as they are; a buffer: it passes in their place (only for whole messages); a
-   *   promise: the stream waits for it
+   * @returns undefined: they pass as they are; a buffer: it passes in their place (only for whole messages; an empty
+   *   one takes the message out); a promise: the stream waits for it; WHOLE: it is asked again with the whole message
    */
-  message(
-    type: number,
-    buf: Buffer,
-    start: number,
-    end: number,
-  ): Buffer | undefined | Promise<Buffer | undefined>;
+  message(type: number, buf: Buffer, start: number, end: number): Answer | typeof WHOLE;
   /** Bytes for the other side. They must not be changed, and are not changed by the framer, after the call. */
   pass(bytes: Buffer): void;
 }
@@ -80,12 +80,16 @@ export class Framer {
     for (;;) {
       if (this.#held !== null && this.#heldBytes === this.#need) {
         const held = this.#held;
+        const answer = reader.message(held[0]!, held, 0, this.#heldBytes);
+        if (answer === WHOLE && this.#need < this.#total) {
+          this.#need = this.#total;
+          continue;
+        }
         this.#held = null;
         this.#skip = this.#total - this.#need;
-        const answer = reader.message(held[0]!, held, 0, held.length);
-        if (answer === undefined) reader.pass(held);
-        else if (Buffer.isBuffer(answer)) reader.pass(answer);
-        else return this.#wait(answer, held, chunk, at);
+        if (answer === undefined || answer === WHOLE) reader.pass(held);
+        else if (!Buffer.isBuffer(answer)) return this.#wait(answer, held, chunk, at);
+        else if (answer.length > 0) reader.pass(answer);
       }
       if (at >= end) break;
       if (this.#skip > 0) {
@@ -115,7 +119,7 @@ export class Framer {
       }
       const type = chunk[at]!;
       const total = length + 1;
-      const need = Math.min(reader.header(type, total), total);
+      let need = Math.min(reader.header(type, total), total);
       if (need === 0) {
         if (total <= end - at) at += total;
         else {
@@ -130,8 +134,18 @@ export class Framer {
         from = at;
         continue;
       }
-      const answer = reader.message(type, chunk, at, at + need);
-      if (answer === undefined) {
+      let answer = reader.message(type, chunk, at, at + need);
+      if (answer === WHOLE && need < total) {
+        need = total;
+        if (need > end - at) {
+          if (at > from) reader.pass(chunk.subarray(from, at));
+          this.#beginGather(need, total);
+          from = at;
+          continue;
+        }
+        answer = reader.message(type, chunk, at, at + need);
+      }
+      if (answer === undefined || answer === WHOLE) {
         at += need;
         this.#skip = total - need;
         continue;
@@ -142,7 +156,7 @@ export class Framer {
       from = at;
       this.#skip = total - need;
       if (!Buffer.isBuffer(answer)) return this.#wait(answer, original, chunk, at);
-      reader.pass(answer);
+      if (answer.length > 0) reader.pass(answer);
     }
     if (end > from) reader.pass(from === 0 ? chunk : chunk.subarray(from, end));
     return undefined;

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.js';
 import type { CarriedUpstream } from '../config/upstream.js';
 import type { ClientTlsFiles } from '../proxy/client-tls-files.js';
+import type { PrivateNotice } from '../proxy/private-notice.js';
 import type { UpstreamAddress } from '../upstream/address.js';
 import type { Credential } from '../upstream/credentials.js';
 import type { ScramVerifier } from '../wire/scram-verifier.js';
@@ -64,5 +65,7 @@ export type FromWorker =
   | { readonly kind: 'ask'; readonly id: number; readonly wanted: Wanted }
   /** A login from this address was refused. */
   | { readonly kind: 'login failed'; readonly address: string }
+  /** A SQL function asks for something. */
+  | { readonly kind: 'asked'; readonly notice: PrivateNotice }
   /** A transaction that mentioned df has ended. */
   | { readonly kind: 'work' };

@@ -90,6 +90,7 @@ async function begin(message: Message<'serve'>): Promise<void> {
     clientAuth: clientAuth(config, mockSecret),
     clientTls,
     onWorkCommitted,
+    onPrivateNotice: (notice) => tell({ kind: 'asked', notice }),
     onLoginFailed: (address) => tell({ kind: 'login failed', address }),
     log,
   });

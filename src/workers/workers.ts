@@ -114,6 +114,9 @@ export function createWorkers(config: Config, around: Surroundings): Served & Re
       case 'work':
         around.onWorkCommitted();
         break;
+      case 'asked':
+        around.onPrivateNotice(message.notice);
+        break;
       case 'ready':
     }
   };

@@ -318,11 +318,13 @@ describe('df.start refuses', () => {
     );
   });
 
-  it('an unknown transaction mode, and for now the mode new', async () => {
+  it('an unknown transaction mode, and the mode new where there is no proxy', async () => {
     expect(await failure(schema.app, "SELECT df.start('a', transaction_mode => 'Other')")).toBe(
       `XX000: invalid transaction_mode "Other" for df.start(): expected 'caller' or 'new'`,
     );
-    expect(await failure(schema.app, "SELECT df.start('a', transaction_mode => 'New')")).toContain('0A000: ');
+    expect(await failure(schema.app, "SELECT df.start('a', transaction_mode => 'New')")).toBe(
+      "55000: df.start() with transaction_mode => 'new' needs pg-durable-proxy, and no proxy is connected to this database now",
+    );
     expect(await value(schema.app, "SELECT df.start('a', transaction_mode => 'CALLER')")).toMatch(
       /^[0-9a-f]{8}$/,
     );

@@ -1,0 +1,82 @@
+/**
+ * The connection of the admin role on which requests are taken and answered. Its session holds the locks that callers
+ * see, so all that is under way is lost with it: callers are told so, and what has not been committed will not be.
+ *
+ * connecting → open → lost → connecting (after a pause) …; any → closed, by close().
+ */
+import pg from 'pg';
+import type { Logger } from 'pino';
+import { showPresence } from '../state/launch.js';
+
+const RECONNECT_MS = 500;
+/** No statement of the desk waits for anything: a server that takes longer has gone. */
+const ANSWER_MS = 10_000;
+
+export class Desk {
+  readonly #config: pg.ClientConfig;
+  readonly #log: Logger;
+  readonly #onLost: () => void;
+  #client: pg.Client | null = null;
+  #open: pg.Client | null = null;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  /**
+   * @param config connection settings of the admin role
+   * @param onLost called when an open connection has ended
+   */
+  constructor(config: pg.ClientConfig, log: Logger, onLost: () => void) {
+    this.#config = { ...config, query_timeout: ANSWER_MS };
+    this.#log = log;
+    this.#onLost = onLost;
+  }
+
+  /** Resolves when the first attempt has ended; others follow by themselves. */
+  start(): Promise<void> {
+    return this.#connect();
+  }
+
+  /** Null while there is none. */
+  get connection(): pg.Client | null {
+    return this.#open;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#open = null;
+    await this.#client?.end().catch(() => {});
+  }
+
+  /** Ends a connection of which it is not known what its session holds. */
+  giveUp(connection: pg.Client): void {
+    if (this.#open === connection) connection.end().catch(() => {});
+  }
+
+  async #connect(): Promise<void> {
+    const mine = new pg.Client(this.#config);
+    this.#client = mine;
+    let ended = false;
+    const again = (error?: unknown): void => {
+      if (ended) return;
+      ended = true;
+      const wasOpen = this.#open === mine;
+      if (wasOpen) this.#open = null;
+      mine.end().catch(() => {});
+      if (this.#closed) return;
+      this.#log.debug({ err: error }, 'connection for launches lost');
+      this.#timer = setTimeout(() => void this.#connect(), RECONNECT_MS);
+      if (wasOpen) this.#onLost();
+    };
+    mine.on('error', again);
+    mine.on('end', () => again());
+    try {
+      await mine.connect();
+      await showPresence(mine);
+      if (this.#closed) await mine.end();
+      else if (!ended) this.#open = mine;
+    } catch (error) {
+      again(error);
+    }
+  }
+}

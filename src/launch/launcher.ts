@@ -1,0 +1,322 @@
+/**
+ * Does what SQL functions ask for outside of their callers' transactions (sql/012_launch.sql has the protocol, and why
+ * a request can be believed).
+ *
+ * A request's states:
+ * - *come*: read from the notice. It is taken on the desk, where it is proven, or dropped without a word: its caller,
+ *   if there is one, hears nothing and says so himself.
+ * - *waiting*: for a slot, first come, first served; at most `slots` launches are under way in all proxies together.
+ *   Ends with a slot, with the time-out, or when the caller no longer waits.
+ * - *running*: in a session of the caller's role. The transaction commits only if the caller still waits.
+ * - *answered*: the answer lies ready until the caller has read it, or a second has passed.
+ * - *settled*.
+ *
+ * When the desk's connection is lost, all requests are lost with it.
+ */
+import type pg from 'pg';
+import type { Logger } from 'pino';
+import type { PrivateNotice } from '../proxy/private-notice.js';
+import {
+  type Given,
+  giveAnswer,
+  NO_SLOT,
+  NOBODY_WAITS,
+  type Slot,
+  settleAnswers,
+  type Taken,
+  takeRequest,
+  takeSlot,
+} from '../state/launch.js';
+import type { SessionPool } from '../upstream/pool.js';
+import { Desk } from './desk.js';
+import { type LaunchRequest, readRequest } from './request.js';
+import { GONE, runErrand } from './run.js';
+
+export interface LaunchSettings {
+  /** How long a launch waits for a slot, milliseconds. */
+  slotTimeoutMs: number;
+}
+
+export interface LauncherOptions {
+  /** Connection settings of the admin role. */
+  readonly admin: pg.ClientConfig;
+  /** Sessions as callers' roles; as many as there are slots. */
+  readonly sessions: SessionPool;
+  readonly controlDatabase: string;
+  /** Launches at the same time, in all proxies of the database. */
+  readonly slots: number;
+  readonly settings: LaunchSettings;
+  /** Something was committed. */
+  onCommitted(): void;
+  readonly log: Logger;
+}
+
+/** Between two looks for a slot that another proxy has given back. */
+const SLOT_POLL_MS = 100;
+const BUSY_MS = 2;
+/** A caller reads his answer at once; this is for one that is stopped. */
+const UNREAD_MS = 1000;
+const SETTLE_EVERY_MS = 5;
+/** Requests that have not been taken yet: what comes beyond is dropped. */
+const MAX_COME = 10_000;
+/** What goes through the locks: one of them for two bytes. */
+const MAX_ANSWER_BYTES = 1000;
+/** Answers that lie ready at the same time, in bytes: locks are memory that all sessions of the server share. */
+const MAX_READY_BYTES = 8000;
+
+type Proven = Extract<Taken, { state: 'taken' }>;
+
+interface Waiter {
+  readonly waiting: string;
+  readonly resolve: (slot: Slot) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
+interface Answered {
+  readonly seal: string;
+  readonly waiting: string;
+  readonly bytes: number;
+  /** performance.now() */
+  readonly until: number;
+}
+
+/** What hangs on one connection of the desk. */
+class Round {
+  readonly connection: pg.Client;
+  readonly held = new Set<Slot>();
+  readonly answered = new Map<string, Answered>();
+  waiters: Waiter[] = [];
+  /** Room for answers, to be waited for. */
+  blocked: Array<() => void> = [];
+  readyBytes = 0;
+  settling = false;
+  poll: NodeJS.Timeout | undefined;
+  lost = false;
+  /** Taking of requests and slots, one after the other: what is held must be known when one is asked for. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(connection: pg.Client) {
+    this.connection = connection;
+  }
+
+  inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(work);
+    this.#turn = mine.catch(() => {});
+    return mine;
+  }
+}
+
+export class Launcher {
+  readonly #options: LauncherOptions;
+  readonly #desk: Desk;
+  #round: Round | null = null;
+  #come = 0;
+  readonly #running = new Set<Promise<void>>();
+  #closed = false;
+
+  constructor(options: LauncherOptions) {
+    this.#options = options;
+    this.#desk = new Desk(options.admin, options.log, () => this.#lose());
+  }
+
+  /** Resolves when requests can be taken, or cannot yet. */
+  start(): Promise<void> {
+    return this.#desk.start();
+  }
+
+  /** Takes no more requests, lets those end that run, and closes the connection on which callers see their answers. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const waiter of this.#round?.waiters.splice(0) ?? []) {
+      clearTimeout(waiter.timer);
+      waiter.resolve(NOBODY_WAITS);
+    }
+    await Promise.all(this.#running);
+    await this.#desk.close();
+    this.#lose();
+  }
+
+  /** A SQL function has asked for something, as anybody can: nothing of it is believed yet. */
+  ask(notice: PrivateNotice): void {
+    const request = readRequest(notice);
+    const round = this.#currentRound();
+    if (request === undefined || round === null || this.#closed || this.#come >= MAX_COME) {
+      this.#options.log.debug('a request was dropped');
+      return;
+    }
+    const running = this.#handle(request, round)
+      .catch((error: unknown) => {
+        this.#options.log.warn({ err: error }, 'a request was not answered');
+        // what the session holds of it is not known
+        this.#desk.giveUp(round.connection);
+      })
+      .finally(() => this.#running.delete(running));
+    this.#running.add(running);
+  }
+
+  #currentRound(): Round | null {
+    const { connection } = this.#desk;
+    if (connection === null) return null;
+    if (this.#round?.connection !== connection) this.#round = new Round(connection);
+    return this.#round;
+  }
+
+  #lose(): void {
+    const round = this.#round;
+    this.#round = null;
+    if (round === null) return;
+    round.lost = true;
+    clearTimeout(round.poll);
+    for (const waiter of round.waiters.splice(0)) {
+      clearTimeout(waiter.timer);
+      waiter.resolve(NOBODY_WAITS);
+    }
+    for (const go of round.blocked.splice(0)) go();
+  }
+
+  async #handle(request: LaunchRequest, round: Round): Promise<void> {
+    const taken = await this.#take(request, round);
+    if (taken.state !== 'taken') {
+      this.#options.log.debug({ state: taken.state, pid: request.pid }, 'a request was dropped');
+      return;
+    }
+    const slot = taken.slot === NO_SLOT ? await this.#wait(taken.waiting, round) : taken.slot;
+    if (round.lost) return;
+    const answer = slot === NOBODY_WAITS ? '-' : await this.#run(request, taken, slot);
+    await this.#answer(round, { seal: request.seal, waiting: taken.waiting }, answer, slot);
+  }
+
+  async #take(request: LaunchRequest, round: Round): Promise<Taken> {
+    this.#come += 1;
+    try {
+      const began = performance.now();
+      for (;;) {
+        const taken = await round.inTurn(async () => {
+          // who waits already goes first
+          const slots = round.waiters.length > 0 ? 0 : this.#options.slots;
+          const answer = await takeRequest(round.connection, request, slots, [...round.held]);
+          if (answer.state === 'taken' && answer.slot >= 0) round.held.add(answer.slot);
+          return answer;
+        });
+        if (taken.state !== 'busy' || performance.now() - began > UNREAD_MS) return taken;
+        await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
+      }
+    } finally {
+      this.#come -= 1;
+    }
+  }
+
+  /** @returns a slot; NO_SLOT when none became free in time; NOBODY_WAITS */
+  #wait(waiting: string, round: Round): Promise<Slot> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        round.waiters = round.waiters.filter((one) => one !== waiter);
+        resolve(NO_SLOT);
+      }, this.#options.settings.slotTimeoutMs);
+      const waiter: Waiter = { waiting, resolve, timer };
+      round.waiters.push(waiter);
+      this.#pollSlots(round);
+    });
+  }
+
+  #pollSlots(round: Round): void {
+    if (round.waiters.length === 0 || round.poll !== undefined || round.lost) return;
+    round.poll = setTimeout(() => {
+      round.poll = undefined;
+      this.#serve(round);
+    }, SLOT_POLL_MS);
+  }
+
+  /** Gives slots to those who wait, in order. */
+  #serve(round: Round): void {
+    void round
+      .inTurn(async () => {
+        for (;;) {
+          const [next] = round.waiters;
+          if (next === undefined || round.lost) return;
+          const slot = await takeSlot(round.connection, next.waiting, this.#options.slots, [...round.held]);
+          if (slot === NO_SLOT) return;
+          if (slot >= 0) round.held.add(slot);
+          if (round.waiters[0] === next) round.waiters.shift();
+          clearTimeout(next.timer);
+          next.resolve(slot);
+        }
+      })
+      .catch(() => this.#desk.giveUp(round.connection))
+      .finally(() => this.#pollSlots(round));
+  }
+
+  /** @returns `+` and what was asked for, or `-` and why there is none */
+  async #run(request: LaunchRequest, { role, kind }: Proven, slot: Slot): Promise<string> {
+    const { sessions, controlDatabase, settings, slots, log } = this.#options;
+    if (slot === NO_SLOT) {
+      return `-pg_durable: transaction_mode => 'new' launch limit reached (max_new_transaction_starts=${slots}). Timed out after ${settings.slotTimeoutMs / 1000}s waiting for a launch slot before opening the loopback session.`;
+    }
+    const outcome = await runErrand(sessions, {
+      kind,
+      role: { name: role, id: request.role },
+      database: controlDatabase,
+      body: request.body,
+      about: request.about,
+    });
+    if (outcome === GONE) return '-';
+    if (outcome.startsWith('+')) this.#options.onCommitted();
+    else log.debug({ role, kind }, 'a launch failed');
+    return outcome;
+  }
+
+  async #answer(
+    round: Round,
+    { seal, waiting }: { seal: string; waiting: string },
+    text: string,
+    slot: Slot,
+  ): Promise<void> {
+    const cut = atMost(text, MAX_ANSWER_BYTES);
+    const bytes = Buffer.byteLength(cut);
+    while (round.readyBytes + bytes > MAX_READY_BYTES && !round.lost) {
+      await new Promise<void>((resolve) => round.blocked.push(resolve));
+    }
+    if (round.lost) return;
+    round.readyBytes += bytes;
+    await giveAnswer(round.connection, seal, cut, slot);
+    round.held.delete(slot);
+    round.answered.set(seal, { seal, waiting, bytes, until: performance.now() + UNREAD_MS });
+    if (round.waiters.length > 0) this.#serve(round);
+    this.#settle(round);
+  }
+
+  #settle(round: Round): void {
+    if (round.settling) return;
+    round.settling = true;
+    setTimeout(() => {
+      void this.#settleNow(round)
+        .catch(() => this.#desk.giveUp(round.connection))
+        .finally(() => {
+          round.settling = false;
+          if (round.answered.size > 0 && !round.lost) this.#settle(round);
+        });
+    }, SETTLE_EVERY_MS);
+  }
+
+  async #settleNow(round: Round): Promise<void> {
+    if (round.lost) return;
+    const now = performance.now();
+    const given: Given[] = [...round.answered.values()].map(({ seal, waiting, until }) => {
+      return { seal, waiting, late: until <= now };
+    });
+    for (const seal of await settleAnswers(round.connection, given)) {
+      round.readyBytes -= round.answered.get(seal)?.bytes ?? 0;
+      round.answered.delete(seal);
+    }
+    for (const go of round.blocked.splice(0)) go();
+  }
+}
+
+/** The text, cut between two characters if it is longer. */
+function atMost(text: string, bytes: number): string {
+  const all = Buffer.from(text);
+  if (all.length <= bytes) return text;
+  let end = bytes - 3;
+  while ((all[end]! & 0xc0) === 0x80) end -= 1;
+  return `${all.toString('utf8', 0, end)}…`;
+}
