@@ -104,6 +104,7 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
       idleTimeoutMs: config.sessionIdleTimeoutMs,
       parameters: launchParameters,
     });
+    credentials.onCapture((role) => launchSessions.logins.reopen(role));
     const forLaunches = launchSettings(config);
     const launcher = new Launcher({
       admin: adminClientConfig(config, servers.engine, 'pg_durable:backend:launches'),

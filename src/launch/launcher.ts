@@ -92,7 +92,7 @@ class Round {
   settling = false;
   poll: NodeJS.Timeout | undefined;
   lost = false;
-  /** Taking of requests and slots, one after the other: what is held must be known when one is asked for. */
+  /** Statements, one after the other: what is held must be known when a slot is asked for. */
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(connection: pg.Client) {
@@ -278,7 +278,7 @@ export class Launcher {
     }
     if (round.lost) return;
     round.readyBytes += bytes;
-    await giveAnswer(round.connection, seal, cut, slot);
+    await round.inTurn(() => giveAnswer(round.connection, seal, cut, slot));
     round.held.delete(slot);
     round.answered.set(seal, { seal, waiting, bytes, until: performance.now() + UNREAD_MS });
     if (round.waiters.length > 0) this.#serve(round);
@@ -304,7 +304,7 @@ export class Launcher {
     const given: Given[] = [...round.answered.values()].map(({ seal, waiting, until }) => {
       return { seal, waiting, late: until <= now };
     });
-    for (const seal of await settleAnswers(round.connection, given)) {
+    for (const seal of await round.inTurn(() => settleAnswers(round.connection, given))) {
       round.readyBytes -= round.answered.get(seal)?.bytes ?? 0;
       round.answered.delete(seal);
     }
