@@ -5,7 +5,7 @@
 --
 --   _df.node_type_supported(type)  what this version can run
 --   _df.flatten(envelope)          the tree as rows, or what is wrong with it
---   _df.start_new(…)               transaction_mode => 'new': the same df.start, called by a proxy (012)
+--   _df.start_new(…)               transaction_mode => 'new': the same df.start, called by a proxy (013)
 --   df.start(…)                    checks, in the order of the reference, then the rows
 --
 -- A plain SQL text, the commonest start of all, never meets the JSON code.
@@ -196,7 +196,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION _df.start_new(text, text, text) IS
-    'df.start in a transaction of its own (012): committed when it returns, whatever becomes of the caller''s. Caller''s rights; anybody.';
+    'df.start in a transaction of its own (013): committed when it returns, whatever becomes of the caller''s. Caller''s rights; anybody.';
 
 CREATE FUNCTION df.start(
     fut              text,

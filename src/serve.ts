@@ -12,10 +12,8 @@ import type { EngineSettings } from './engine/context.js';
 import { Executor } from './engine/executor.js';
 import type { Network } from './http/connect.js';
 import { Outbound } from './http/outbound.js';
-import { Launcher, type LaunchSettings } from './launch/launcher.js';
-import { launchParameters } from './launch/run.js';
+import { createLaunches } from './launches.js';
 import { readClientTls } from './proxy/client-tls-files.js';
-import type { PrivateNotice } from './proxy/private-notice.js';
 import { createSessions } from './sessions.js';
 import { listenForCancellations } from './state/cancellations.js';
 import { migrate } from './state/migrate.js';
@@ -96,28 +94,9 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
       pollMs: config.pollIntervalMs,
       log,
     });
-    const launchSessions = new SessionPool({
-      address: servers.engine,
-      credentials,
-      limit: config.maxNewTransactionStarts,
-      connectTimeoutMs: config.upstreamConnectTimeoutMs,
-      idleTimeoutMs: config.sessionIdleTimeoutMs,
-      parameters: launchParameters,
-    });
-    credentials.onCapture((role) => launchSessions.logins.reopen(role));
-    const forLaunches = launchSettings(config);
-    const launcher = new Launcher({
-      admin: adminClientConfig(config, servers.engine, 'pg_durable:backend:launches'),
-      sessions: launchSessions,
-      controlDatabase: upstream.database,
-      slots: config.maxNewTransactionStarts,
-      settings: forLaunches,
-      onCommitted: () => executor.wake(),
-      log,
-    });
-    closers.push(() => launchSessions.close());
-    closers.push(() => launcher.close());
-    await launcher.start();
+    const launches = createLaunches(config, servers.engine, credentials, () => executor.wake(), log);
+    closers.push(() => launches.close());
+    await launches.start();
     const clientAuth = await clientAuthentication(config, admin, log);
     if (clientAuth.mode === 'scram') {
       closers.push(() => atMost(FAREWELL_MS, clientAuth.verifiers.close()));
@@ -128,7 +107,7 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
       clientAuth,
       clientTls,
       onWorkCommitted: () => executor.wake(),
-      onPrivateNotice: (notice: PrivateNotice) => launcher.ask(notice),
+      onPrivateNotice: launches.ask,
       log,
     };
     const proxy = config.workers === 1 ? await createSessions(config, around) : createWorkers(config, around);
@@ -152,7 +131,7 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
         Object.assign(settings, engineSettings(next));
         sessions.change(poolLimits(next));
         executor.wake();
-        Object.assign(forLaunches, launchSettings(next));
+        launches.reload(next);
         // Where the server is needs a restart, and what it takes to get there cannot go to another process.
         const { upstream: _, ...others } = next;
         try {
@@ -211,10 +190,6 @@ function engineSettings(config: Config): EngineSettings {
 function version(): string {
   const file = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
   return (JSON.parse(file) as { version: string }).version;
-}
-
-function launchSettings(config: Config): LaunchSettings {
-  return { slotTimeoutMs: config.newTransactionStartTimeoutMs };
 }
 
 /** What SQL functions need to know of the configuration (`_df.setting`). */

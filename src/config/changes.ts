@@ -19,6 +19,7 @@ const changeable: ReadonlySet<SettingName> = new Set<SettingName>([
   'session_idle_timeout',
   'step_idle_timeout',
   'step_statement_timeout',
+  'max_new_transaction_starts',
   'new_transaction_start_timeout',
   'max_loop_iterations',
   'record_statements',

@@ -1,5 +1,5 @@
 /**
- * Does what SQL functions ask for outside of their callers' transactions (sql/012_launch.sql has the protocol, and why
+ * Does what SQL functions ask for outside of their callers' transactions (sql/013_launch.sql has the protocol, and why
  * a request can be believed).
  *
  * A request's states:
@@ -32,7 +32,10 @@ import { Desk } from './desk.js';
 import { type LaunchRequest, readRequest } from './request.js';
 import { GONE, runErrand } from './run.js';
 
+/** They may change at any time. */
 export interface LaunchSettings {
+  /** Launches at the same time, in all proxies of the database. */
+  slots: number;
   /** How long a launch waits for a slot, milliseconds. */
   slotTimeoutMs: number;
 }
@@ -43,8 +46,6 @@ export interface LauncherOptions {
   /** Sessions as callers' roles; as many as there are slots. */
   readonly sessions: SessionPool;
   readonly controlDatabase: string;
-  /** Launches at the same time, in all proxies of the database. */
-  readonly slots: number;
   readonly settings: LaunchSettings;
   /** Something was committed. */
   onCommitted(): void;
@@ -193,7 +194,7 @@ export class Launcher {
       for (;;) {
         const taken = await round.inTurn(async () => {
           // who waits already goes first
-          const slots = round.waiters.length > 0 ? 0 : this.#options.slots;
+          const slots = round.waiters.length > 0 ? 0 : this.#options.settings.slots;
           const answer = await takeRequest(round.connection, request, slots, [...round.held]);
           if (answer.state === 'taken' && answer.slot >= 0) round.held.add(answer.slot);
           return answer;
@@ -234,7 +235,9 @@ export class Launcher {
         for (;;) {
           const [next] = round.waiters;
           if (next === undefined || round.lost) return;
-          const slot = await takeSlot(round.connection, next.waiting, this.#options.slots, [...round.held]);
+          const slot = await takeSlot(round.connection, next.waiting, this.#options.settings.slots, [
+            ...round.held,
+          ]);
           if (slot === NO_SLOT) return;
           if (slot >= 0) round.held.add(slot);
           if (round.waiters[0] === next) round.waiters.shift();
@@ -248,9 +251,9 @@ export class Launcher {
 
   /** @returns `+` and what was asked for, or `-` and why there is none */
   async #run(request: LaunchRequest, { role, kind }: Proven, slot: Slot): Promise<string> {
-    const { sessions, controlDatabase, settings, slots, log } = this.#options;
+    const { sessions, controlDatabase, settings, log } = this.#options;
     if (slot === NO_SLOT) {
-      return `-pg_durable: transaction_mode => 'new' launch limit reached (max_new_transaction_starts=${slots}). Timed out after ${settings.slotTimeoutMs / 1000}s waiting for a launch slot before opening the loopback session.`;
+      return `-pg_durable: transaction_mode => 'new' launch limit reached (max_new_transaction_starts=${settings.slots}). Timed out after ${settings.slotTimeoutMs / 1000}s waiting for a launch slot before opening the loopback session.`;
     }
     const outcome = await runErrand(sessions, {
       kind,

@@ -1,5 +1,5 @@
 /**
- * The message by which a SQL function asks the proxy for something in the midst of a statement (sql/012_launch.sql): an
+ * The message by which a SQL function asks the proxy for something in the midst of a statement (sql/013_launch.sql): an
  * INFO with the SQLSTATE DF100. It is for the proxy alone and is taken out of the stream.
  */
 import { FieldCode, fieldText, readFields } from '../wire/fields.js';

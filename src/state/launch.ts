@@ -1,4 +1,4 @@
-/** The proxy's side of work that leaves a caller's transaction (sql/012_launch.sql): on one session, which holds the locks. */
+/** The proxy's side of work that leaves a caller's transaction (sql/013_launch.sql): on one session, which holds the locks. */
 import type { ClientBase } from 'pg';
 
 /** What is known of a request before it has been proven. */

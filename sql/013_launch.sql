@@ -1,4 +1,4 @@
--- 012: work that leaves the caller's transaction.
+-- 013: work that leaves the caller's transaction.
 --
 -- What is asked for here is done by a proxy, on a connection of its own, and committed whatever becomes of the caller's
 -- transaction. The caller may be anywhere in server-side code (a DO block, a trigger), in any isolation level, also
