@@ -5,6 +5,7 @@ import type { TestRole } from '../support/postgres.js';
 import { until } from '../support/wait.js';
 import { bound } from './bound.js';
 import { type Order, readScript, type Statement } from './script.js';
+import type { Web } from './web.js';
 
 /** How statements are sent. */
 export type Way = 'simple' | 'extended';
@@ -19,6 +20,7 @@ interface Answer {
 /** One run of one script: its sessions, its names and the instances that it has started. */
 export class Runner {
   readonly #d: Durable;
+  readonly #web: Web;
   readonly #way: Way;
   /** Unique per run: the script's role and schema. */
   readonly #tag = randomBytes(4).toString('hex');
@@ -32,18 +34,19 @@ export class Runner {
   #session!: pg.Client;
   #last = '';
 
-  private constructor(d: Durable, root: pg.Client, way: Way) {
+  private constructor(d: Durable, root: pg.Client, web: Web, way: Way) {
     // Scripts run at the same time: each looks at the server through a connection of its own.
     this.#d = Object.create(d, { root: { value: root } }) as Durable;
+    this.#web = web;
     this.#way = way;
   }
 
   /** Runs a script; throws an Error that names the line at the first claim that does not hold. */
-  static async run(d: Durable, way: Way, name: string): Promise<void> {
+  static async run(d: Durable, web: Web, way: Way, name: string): Promise<void> {
     const root = new pg.Client({ connectionString: d.database.superUrl });
     root.on('error', () => {});
     await root.connect();
-    const runner = new Runner(d, root, way);
+    const runner = new Runner(d, root, web, way);
     try {
       await runner.#granting(() => runner.#open());
       await runner.#script(name);
@@ -130,6 +133,24 @@ export class Runner {
       await root.query('UPDATE _df.clock SET shift = shift + $1::interval', [text]);
     else if (verb === 'waits') await this.#d.parked(this.#last);
     else if (verb === 'ends') await this.#ends(text);
+    else if (verb === 'http')
+      await this.#granting(() =>
+        root.query('SELECT df.grant_usage($1, include_http => true)', [this.#names.get('app')]),
+      );
+    else if (verb === 'requested') this.#requested(text);
+  }
+
+  #requested(text: string): void {
+    const [method = '', url = ''] = text.split(' ', 2);
+    const what = text.slice(method.length + url.length + 2);
+    const header = /^([\w-]+): (.*)$/.exec(what);
+    const found = this.#web
+      .requests(method, url)
+      .map(({ headers, body }) =>
+        header ? `${header[1]}: ${headers[header[1]!]}` : what && body.toString(),
+      );
+    if (!found.some((each) => this.#pattern(what).test(each)))
+      throw new Error(`it was not requested; of ${method} ${url} there is: ${found.join('; ') || 'none'}`);
   }
 
   async #use(word: string): Promise<void> {

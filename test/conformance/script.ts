@@ -24,6 +24,8 @@
  *   --> fragment LINE          a block that is no statement by itself: what stands around it is ours
  *   --> alone                  (at the top) a database of its own, whose clock this script may move
  *   --> include FILE           runs a script of this folder, or `playground`: the guide's sample data
+ *   --> http                   the role may make HTTP requests, which a stand-in on loopback answers (web.ts)
+ *   --> requested GET URL X    the stand-in got such a request; X, if any, is its body or a header, `name: value`
  *   --> name WORD ...          the WORDs are names of the whole server (roles, databases) or of the database: in
  *                              statements and texts each stands for a name that nobody else uses; dropped at the end
  *   --> WORD stands for NAME   in statements, WORD stands for the id of the instance NAME
@@ -63,6 +65,7 @@ const ORDERS = [
   'session',
   'time passes',
   'requested',
+  'http',
 ];
 const folder = join(import.meta.dirname, 'scripts');
 

@@ -42,9 +42,13 @@ export class Durable {
     this.root = root;
   }
 
-  static async open(settings: ProxyOptions['settings'] = {}): Promise<Durable> {
+  /** @param more environment and network of the proxy */
+  static async open(
+    settings: ProxyOptions['settings'] = {},
+    more: Pick<ProxyOptions, 'env' | 'network'> = {},
+  ): Promise<Durable> {
     const database = await createTestDatabase();
-    const proxy = await startProxy({ database, settings });
+    const proxy = await startProxy({ database, settings, ...more });
     const root = new pg.Client({ connectionString: database.superUrl });
     await root.connect();
     const role = await database.createRole('app');

@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import pino from 'pino';
 import { loadConfig } from '../../src/config/load.js';
 import type { SettingName } from '../../src/config/settings.js';
+import type { Network } from '../../src/http/connect.js';
 import { serve } from '../../src/serve.js';
 import type { TestDatabase, TestRole } from './postgres.js';
 import { program } from './program.js';
@@ -12,6 +13,8 @@ export interface ProxyOptions {
   readonly settings?: Partial<Record<SettingName, string>>;
   /** Environment variables, PG_DURABLE_... */
   readonly env?: Readonly<Record<string, string>>;
+  /** Where the names of HTTP nodes lead to, if not to where the system says; only for a proxy in this process. */
+  readonly network?: Network;
 }
 
 export interface TestProxy {
@@ -24,8 +27,8 @@ export interface TestProxy {
 }
 
 /** The whole proxy in this process: schema, executor, listener. */
-export async function startProxy({ database, settings, env }: ProxyOptions): Promise<TestProxy> {
-  const proxy = await startProxyAt(database.adminUrl, settings, env);
+export async function startProxy({ database, settings, env, network }: ProxyOptions): Promise<TestProxy> {
+  const proxy = await startProxyAt(database.adminUrl, settings, env, network);
   return { ...proxy, url: (role) => through(proxy.port, database, role) };
 }
 
@@ -34,6 +37,7 @@ export async function startProxyAt(
   upstream: string,
   settings: Partial<Record<SettingName, string>> = {},
   env: Readonly<Record<string, string>> = {},
+  network?: Network,
 ): Promise<Omit<TestProxy, 'url'>> {
   const logLines: string[] = [];
   const config = loadConfig({
@@ -42,7 +46,7 @@ export async function startProxyAt(
     flags: { listen: '127.0.0.1:0', upstream },
   });
   const log = pino({ level: 'debug' }, { write: (line: string) => void logLines.push(line) });
-  const running = await serve(config, log);
+  const running = await serve(config, log, network);
   const { port } = running.addresses[0]!;
   return {
     port,
