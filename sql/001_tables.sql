@@ -10,6 +10,7 @@
 --                    transaction, so a rolled-back start never was.
 --   _df.journal      what has been done: one row per leaf node, timer, loop and decided race, valid while its stamp
 --                    is the current one of its scope. To continue an instance is to walk its graph past these rows.
+--   _df.signals      the inbox of signals; one that no executor has seen wakes its instance.
 --   _df.executions   finished generations of root loops.
 --   _df.executors    the proxies that are alive. A lease is the executor's: extending it is one row for everything
 --                    it holds. An executor whose row has expired loses its instances to the others.
@@ -20,6 +21,7 @@
 --
 --   runnable   wake_at set, owner NULL            any executor may claim it once wake_at has come
 --   held       wake_at NULL, owner and token set  that executor runs it; only the token can write checkpoints
+--   parked     wake_at NULL, owner NULL           waits for a signal and for no time; the signal makes it runnable
 --   waiting    wake_at NULL or set, waiting set   something outside is missing (a credential); visible in df.explain
 --   finished   wake_at NULL, finished_at set      completed, failed or cancelled; never claimed again
 --
@@ -214,9 +216,10 @@ CREATE TABLE _df.journal (
     node_id     varchar(8) NOT NULL,
     stamp       text       NOT NULL,  -- <scope>::<generation>: the row counts only while this is its scope's current one
     kind        "char"     NOT NULL,  -- c completed, f failed, t timer, l loop, w race decided
-    value       text,                 -- c: result; f: error; l: names bound so far; w: number of the branch that won
+    value       text,                 -- c: result; f: error; l: state of the loop so far; w: number of the branch that won
     columns     text,                 -- c: names and types of the columns of an empty result, where they are needed
-    due         timestamptz,          -- t, l: nothing goes on before this
+    due         timestamptz,          -- t, l: nothing goes on before this; t of a SIGNAL: when it times out, NULL for never
+    pos         bigint,               -- c of a SIGNAL: position of the signal that it has taken
     CONSTRAINT journal_pkey PRIMARY KEY (instance_id, node_id)
 ) WITH (fillfactor = 80);
 

@@ -80,6 +80,7 @@ BEGIN
                                                'Cancelled by user'),
         finished_at = v_now
     WHERE i.id = NEW.id AND i.finished_at IS NULL;
+    DELETE FROM _df.signals AS s WHERE s.instance_id = NEW.id;
     IF v_owner IS NOT NULL THEN
         -- Everybody can listen: it names the executor, not the instance. Rare, so the lock that NOTIFY takes at commit
         -- does not matter.
@@ -104,6 +105,7 @@ AS $$
 BEGIN
     DELETE FROM _df.journal    AS j WHERE j.instance_id = OLD.id;
     DELETE FROM _df.executions AS e WHERE e.instance_id = OLD.id;
+    DELETE FROM _df.signals    AS s WHERE s.instance_id = OLD.id;
     DELETE FROM _df.instances  AS i WHERE i.id = OLD.id;
     RETURN NULL;
 END
@@ -218,12 +220,19 @@ DECLARE
     v_after     oid := 0;
     v_instances json;
     v_next      timestamptz;
+    v_sent      boolean;  -- there are signals that no executor has seen
+    v_held      json;
+    v_claimed   json;
 BEGIN
     -- An executor that was declared dead (it was stopped, and now goes on) must not take anything under its old id:
     -- nobody would ever free it. The lock keeps it from being declared dead until this claim is visible.
-    PERFORM FROM _df.executors AS e WHERE e.id = p_owner FOR KEY SHARE;
+    SELECT EXISTS (SELECT FROM _df.signals AS s WHERE s.pos IS NULL) INTO v_sent
+    FROM _df.executors AS e WHERE e.id = p_owner FOR KEY SHARE;
     IF NOT FOUND THEN
         RETURN json_build_object('alive', false, 'instances', '[]'::json, 'next', NULL);
+    END IF;
+    IF v_sent THEN
+        v_held := _df.hear(p_owner, v_now);
     END IF;
 
     IF cardinality(p_tokens) > 0 THEN
@@ -271,22 +280,34 @@ BEGIN
                    'journal', (
                        SELECT json_agg(json_build_array(
                                   j.node_id, j.stamp, j.kind, j.value,
-                                  extract(epoch FROM j.due - v_now)::float8, j.columns))
+                                  extract(epoch FROM j.due - v_now)::float8, j.columns, j.pos))
                        FROM _df.journal AS j
-                       WHERE j.instance_id = t.id)
+                       WHERE j.instance_id = t.id),
+                   'inbox', (
+                       SELECT json_agg(json_build_array(
+                                  x.seq, x.pos, x.name, CASE WHEN length(x.data) <= 2048 THEN x.data END) ORDER BY x.pos)
+                       FROM (SELECT s.seq, s.pos, s.name, s.data
+                             FROM _df.signals AS s
+                             WHERE s.instance_id = t.id AND s.pos IS NOT NULL
+                             ORDER BY s.pos
+                             LIMIT 100) AS x)
                ) ORDER BY t.n)
         INTO v_instances
         FROM taken AS t
         LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = t.role;
+        IF v_sent THEN
+            v_claimed := _df.number(p_owner, p_tokens);
+        END IF;
     END IF;
 
     SELECT i.wake_at INTO v_next FROM _df.instances AS i WHERE i.wake_at IS NOT NULL ORDER BY i.wake_at LIMIT 1;
     RETURN json_build_object('alive', true, 'instances', coalesce(v_instances, '[]'::json),
-                             'next', extract(epoch FROM v_next - v_now)::float8, 'after', v_after::bigint);
+                             'next', extract(epoch FROM v_next - v_now)::float8, 'after', v_after::bigint,
+                             'held', v_held, 'claimed', v_claimed);
 END
 $$;
 COMMENT ON FUNCTION _df.claim(uuid, uuid[], oid[], int[], boolean, oid) IS
-    'Leases up to cardinality(p_tokens) due instances to an executor and returns all that is needed to run them: the earliest, or, where p_roles is given, in turn by role (_df.lock_in_turn); alive: false if the executor had been declared dead, then nothing is leased; next: seconds until the earliest instance left becomes due. Owner only.';
+    'Leases up to cardinality(p_tokens) due instances to an executor and returns all that is needed to run them: the earliest, or, where p_roles is given, in turn by role (_df.lock_in_turn); alive: false if the executor had been declared dead, then nothing is leased; next: seconds until the earliest instance left becomes due; held: new signals of instances that it holds already, claimed: of those that it has now. Owner only.';
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Checkpoint
@@ -295,13 +316,14 @@ COMMENT ON FUNCTION _df.claim(uuid, uuid[], oid[], int[], boolean, oid) IS
 -- that is for the journal only. kinds[i]:
 --   c, f  a leaf ended: journal, and the node becomes completed or failed
 --   C, F  a composite ended, or a leaf whose end follows from the journal: the node only
---   t     a timer begins: journal with due = now + dues[i] seconds, or what values[i] says in seconds since 1970; the
---         node is running
+--   t     a timer or a wait begins: journal with due = now + dues[i] seconds, or what values[i] says in seconds since
+--         1970; the node is running
 --   l     a loop begins its next iteration: journal only
 --   w     a race is decided: journal only
 --   r     the node is running
 --   s     the instance shows as running; written with the first thing that is written anyway
 --   n     nothing of the instance is in the journal, which is all that there is to know of it
+-- Of a SIGNAL's c, dues[i] is the position of the signal that it has taken.
 -- A NULL value with c or C means: the same value as the entry before. p_detail belongs to the only leaf among them
 -- that is a step: for f a JSON object that is added to status_details, for c the columns of its empty result.
 -- p_end: NULL the lease goes on; completed, failed; parked: give the lease back, wake in p_wake seconds (NULL: not by
@@ -353,6 +375,7 @@ DECLARE
     v_output text;
     v_kind   text;
     v_due    timestamptz;
+    v_pos    bigint;
 BEGIN
     FOR n IN 2 .. length(p_kinds) LOOP
         IF p_values[n] IS NULL AND substr(p_kinds, n, 1) IN ('c', 'C') THEN
@@ -448,14 +471,16 @@ BEGIN
             WHERE u.id = p_instance AND u.status = 'pending';
         END IF;
         IF v_kind IN ('c', 'f', 't', 'l', 'w') AND NOT v_ends THEN
-            v_due := CASE WHEN v_kind = 't' AND p_values[n] IS NOT NULL THEN to_timestamp(p_values[n]::float8)
+            v_due := CASE WHEN v_kind = 'c' THEN NULL
+                          WHEN v_kind = 't' AND p_values[n] IS NOT NULL THEN to_timestamp(p_values[n]::float8)
                           ELSE v_now + p_dues[n] * interval '1 second' END;
-            INSERT INTO _df.journal AS j (instance_id, node_id, stamp, kind, value, columns, due)
+            v_pos := CASE WHEN v_kind = 'c' THEN p_dues[n]::bigint END;
+            INSERT INTO _df.journal AS j (instance_id, node_id, stamp, kind, value, columns, due, pos)
             VALUES (p_instance, p_nodes[n], p_stamps[n], v_kind::"char", p_values[n],
-                    CASE WHEN v_kind = 'c' THEN p_detail END, v_due)
+                    CASE WHEN v_kind = 'c' THEN p_detail END, v_due, v_pos)
             ON CONFLICT ON CONSTRAINT journal_pkey DO UPDATE
             SET stamp = excluded.stamp, kind = excluded.kind, value = excluded.value, columns = excluded.columns,
-                due = excluded.due
+                due = excluded.due, pos = excluded.pos
             WHERE CASE WHEN j.stamp = excluded.stamp THEN j.kind NOT IN ('c', 'f', 'w')
                        ELSE NOT _df.is_older(excluded.stamp, j.stamp) END;
             IF NOT FOUND THEN
@@ -575,13 +600,16 @@ BEGIN
     FOR v_one IN
         SELECT * FROM json_to_recordset(p_checkpoints) AS c (
             id text, token uuid, nodes text[], stamps text[], kinds text, "values" text[], dues float8[],
-            detail text, "end" text, output text, wake float8, generation int, events bigint)
+            detail text, "end" text, output text, wake float8, generation int, events bigint, inbox json)
         ORDER BY c.id  -- one order of locks for all executors
     LOOP
         BEGIN
             PERFORM _df.record(v_one.id, v_one.token, v_one.nodes, v_one.stamps, v_one.kinds, v_one."values",
                                v_one.dues, v_one.detail, v_one."end", v_one.output, v_one.wake, v_one.generation,
                                v_one.events);
+            IF v_one.inbox IS NOT NULL THEN
+                PERFORM _df.keep_inbox(v_one.id, v_one.inbox);
+            END IF;
         EXCEPTION
             WHEN SQLSTATE 'DF001' OR SQLSTATE 'DF002' OR SQLSTATE 'DF004' THEN
                 v_lost := v_lost || v_one.id;

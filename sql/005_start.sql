@@ -3,20 +3,11 @@
 -- In the caller's transaction and with the caller's rights it writes one row to df.instances and one per node to
 -- df.nodes; the trigger _df.on_start (002) does the rest. Rolled back, nothing was started.
 --
---   _df.node_type_supported(type)  what this version can run
 --   _df.flatten(envelope)          the tree as rows, or what is wrong with it
 --   _df.start_new(…)               transaction_mode => 'new': the same df.start, called by a proxy (013)
 --   df.start(…)                    checks, in the order of the reference, then the rows
 --
 -- A plain SQL text, the commonest start of all, never meets the JSON code.
-
-CREATE FUNCTION _df.node_type_supported(p_type text) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT p_type <> 'SIGNAL'
-$$;
-COMMENT ON FUNCTION _df.node_type_supported(text) IS 'Whether the engine of this version can run nodes of a type. Anybody.';
 
 -- Depth first: node, left subtree, right subtree, condition or extra branches. The walk keeps its own stack, so that the
 -- depth of a graph costs no server stack. Ids are the multiples of an odd number from a random start: 8 hex digits, all
@@ -216,7 +207,6 @@ DECLARE
     f          record;
     g          record;
     r          record;
-    v_type     text;
     v_id       text;
     v_root     text;
 BEGIN
@@ -291,16 +281,6 @@ BEGIN
                 MESSAGE = 'Invalid durable function graph: ' || g.problem;
         END IF;
         v_root := g.ids[1];
-        SELECT t.node_type INTO v_type
-        FROM unnest(g.node_types) AS t (node_type)
-        WHERE NOT _df.node_type_supported(t.node_type)
-        LIMIT 1;
-        IF v_type IS NOT NULL THEN
-            RAISE EXCEPTION USING
-                ERRCODE = '0A000',
-                MESSAGE = 'node type ' || v_type || ' is not supported by this version of pg-durable-proxy',
-                HINT = 'The builders of this node type work, so that a workflow can be written and explained; a later version runs it.';
-        END IF;
     ELSE
         v_root := right(gen_random_uuid()::text, 8);
     END IF;

@@ -1,6 +1,7 @@
 /** What every walk of an executor has in common. */
 import type { Logger } from 'pino';
 import type { Outbound } from '../http/outbound.js';
+import type { SignalRow } from '../state/claim.js';
 import type { HttpPrivilege } from '../state/http-privilege.js';
 import type { RoleState } from '../state/role.js';
 import type { SessionPool } from '../upstream/pool.js';
@@ -39,6 +40,12 @@ export interface EngineContext {
   backlog(): boolean;
   /** Instances that do nothing but wait for an answer to a request: one more (1) or one less (-1). */
   away(change: 1 | -1): void;
+  /** Something may have come for an instance: claim now. */
+  wake(): void;
+  /** Resolves when signals have been looked for that were there when this was called, and those found are delivered. */
+  look(): Promise<void>;
+  /** The oldest signal of a name beyond a position, from the database. */
+  readSignal(instance: string, name: string, after: number): Promise<SignalRow | null>;
   /** An instance was given back, to be claimed in this time. */
   due(milliseconds: number): void;
 }

@@ -17,12 +17,13 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import type { Outbound } from '../http/outbound.js';
-import { type Claim, claim, type Turn } from '../state/claim.js';
+import { type Claim, claim, type News, type Turn } from '../state/claim.js';
 import { databaseTime } from '../state/clock.js';
 import { type WaitingRole, waitingRoles } from '../state/credentials.js';
 import { httpPrivilege } from '../state/http-privilege.js';
 import { enlist, heartbeat, resign } from '../state/lease.js';
 import { resumeRole, roleState } from '../state/role.js';
+import { readSignal } from '../state/signals.js';
 import type { CredentialStore } from '../upstream/credentials.js';
 import type { SessionPool } from '../upstream/pool.js';
 import type { EngineContext, EngineSettings } from './context.js';
@@ -68,6 +69,8 @@ export class Executor {
   /** Tokens of the claim under way. */
   #offered: ReadonlySet<string> = new Set();
   #again = false;
+  /** Called when a claim that begins after now has been answered. */
+  #looks: Array<() => void> = [];
   /** More was due than there was room for, when it was last looked. */
   #more = false;
   /** Role (OID) up to which the last claim in turn has looked. */
@@ -109,6 +112,10 @@ export class Executor {
         this.#away += change;
         this.#goOnClaiming();
       },
+      wake: () => this.wake(),
+      look: () => this.#look(),
+      readSignal: (instance, name, after) =>
+        readSignal(options.database, instance, name, after, this.#answerMs),
       due: (milliseconds) => this.#claimWithin(milliseconds),
     };
     options.credentials.onCapture((role, changed) => {
@@ -140,21 +147,30 @@ export class Executor {
 
   /** Something may have become due: claim now. */
   wake(): void {
-    if (this.#state !== 'running') return;
+    if (this.#state !== 'running') {
+      for (const looked of this.#looks.splice(0)) looked();
+      return;
+    }
     if (this.#claiming !== null) {
       this.#again = true;
       return;
     }
-    if (this.#room() <= 0) {
+    let room = this.#room();
+    const full = room <= 0;
+    if (full) {
       this.#more = true;
       const wait = this.#othersAt + OTHERS_EVERY_MS - performance.now();
-      if (wait > 0 || this.#room(AHEAD_OF_OTHERS) <= 0) {
+      room = wait > 0 ? 0 : this.#room(AHEAD_OF_OTHERS);
+      if (room <= 0) {
         this.#claimWithin(Math.max(wait, OTHERS_EVERY_MS));
-        return;
+        // a claim that can take nothing still brings the signals for what is held
+        if (this.#looks.length === 0 && !this.#listens) return;
       }
     }
-    this.#claiming = this.#claim().finally(() => {
+    const looks = this.#looks.splice(0);
+    this.#claiming = this.#claim(Math.max(0, room), full).finally(() => {
       this.#claiming = null;
+      for (const looked of looks) looked();
       if (this.#again) {
         this.#again = false;
         this.wake();
@@ -216,6 +232,18 @@ export class Executor {
     return Math.max(this.#options.leaseMs, 5000);
   }
 
+  get #listens(): boolean {
+    for (const instance of this.#held.values()) if (instance.listens) return true;
+    return false;
+  }
+
+  #look(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#looks.push(resolve);
+      this.wake();
+    });
+  }
+
   /** How many more may be held. */
   #room(more = 0): number {
     const slots = this.#options.sessions.limit;
@@ -232,13 +260,14 @@ export class Executor {
     return { held, others, after: this.#after };
   }
 
-  async #claim(): Promise<void> {
+  /** @param full only instances of roles of which nothing is held, if any */
+  async #claim(room: number, full: boolean): Promise<void> {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timerAt = Number.POSITIVE_INFINITY;
     const { database, log, pollMs } = this.#options;
-    const others = this.#room() <= 0;
+    const others = full && room > 0;
     if (others) this.#othersAt = performance.now();
-    const tokens = Array.from({ length: this.#room(others ? AHEAD_OF_OTHERS : 0) }, newToken);
+    const tokens = Array.from({ length: room }, newToken);
     this.#offered = new Set(tokens);
     let answer: Claim;
     try {
@@ -260,10 +289,14 @@ export class Executor {
       this.#startBeat();
       return;
     }
-    this.#after = answer.after;
-    this.#more = others || answer.after !== 0 || answer.instances.length === tokens.length;
+    if (room > 0) this.#after = answer.after;
+    this.#more = full || answer.after !== 0 || answer.instances.length === tokens.length;
+    for (const { id, token, signals } of answer.held ?? []) {
+      const instance = this.#held.get(id);
+      if (instance?.claimed.token === token) instance.deliver(signals ?? []);
+    }
     for (const claimed of answer.instances) {
-      const instance = new Instance(claimed, this.#context);
+      const instance = new Instance(claimed, signalsOf(claimed.id, answer.claimed), this.#context);
       this.#held.set(claimed.id, instance);
       if (this.#state !== 'running') instance.release();
       void instance.run().then(() => this.#ended(claimed.id, instance));
@@ -273,6 +306,7 @@ export class Executor {
     // there are roles that it has not looked at; what it has found may be locked, though
     if (answer.after !== 0 && this.#room() > 0)
       this.#claimWithin(answer.instances.length > 0 ? 0 : OTHERS_EVERY_MS);
+    else if (full && room === 0) this.#claimWithin(OTHERS_EVERY_MS);
   }
 
   /** When the next claim may find something, in milliseconds from now. */
@@ -395,6 +429,10 @@ export class Executor {
       () => {}, // they wake by themselves, later
     );
   }
+}
+
+function signalsOf(id: string, news: readonly News[] | null): NonNullable<News['signals']> {
+  return news?.find((one) => one.id === id)?.signals ?? [];
 }
 
 /** 128 random bits, in the form of a uuid. */

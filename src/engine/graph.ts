@@ -33,8 +33,12 @@ export type SleepNode = Common & { readonly type: 'SLEEP'; readonly seconds: num
 export type WaitScheduleNode = Common & { readonly type: 'WAIT_SCHEDULE'; readonly expression: string };
 /** The query is a JSON config (df-api §1.1), read when the node executes. */
 export type HttpNode = Common & { readonly type: 'HTTP' | 'HTTP_MULTIPART'; readonly query: string };
-/** A type that this version does not run: df.start refuses it, a hand-written row fails when it is reached. */
-export type UnsupportedNode = Common & { readonly type: 'UNSUPPORTED'; readonly nodeType: string };
+export type SignalNode = Common & {
+  readonly type: 'SIGNAL';
+  readonly name: string;
+  /** null: it waits for ever. */
+  readonly timeoutSeconds: number | null;
+};
 
 export type Node =
   | SqlNode
@@ -47,12 +51,14 @@ export type Node =
   | SleepNode
   | WaitScheduleNode
   | HttpNode
-  | UnsupportedNode;
+  | SignalNode;
 
 export interface Graph {
   readonly root: Node;
   /** Whether a node's text expands a row set (`$x.*`): only then the columns of empty results are kept. */
   readonly expandsRowSets: boolean;
+  /** Names for which something waits: no other signal can be taken. */
+  readonly signals: ReadonlySet<string>;
 }
 
 export class GraphError extends Error {}
@@ -60,6 +66,8 @@ export class GraphError extends Error {}
 /** As df.start allows (df-api §0.2): rows written by hand keep to the same. */
 const MAX_DEPTH = 256;
 const MAX_NODES = 10_000;
+/** As integer of SQL. */
+const LONGEST_TIMEOUT_S = 2_147_483_647;
 const NAMELESS = new Set(['SLEEP', 'WAIT_SCHEDULE', 'BREAK']);
 
 /**
@@ -71,6 +79,7 @@ export function buildGraph(rows: GraphRows): Graph {
   const byId = new Map((rows.nodes ?? []).map((row) => [row[0], row] as const));
   const seen = new Set<string>();
   let expandsRowSets = false;
+  const signals = new Set<string>();
 
   const build = (id: string | null | undefined, of: string, depth: number): Node => {
     if (typeof id !== 'string') throw new GraphError(`node ${of} lacks a child`);
@@ -131,13 +140,22 @@ export function buildGraph(rows: GraphRows): Graph {
       case 'HTTP':
       case 'HTTP_MULTIPART':
         return { ...common, type, query: query ?? '' };
+      case 'SIGNAL': {
+        const { signal_name: signal, timeout_seconds: timeout = null } = configOf(query, id);
+        if (typeof signal !== 'string' || signal === '') throw new GraphError(`node ${id}: bad signal name`);
+        if (timeout !== null && !(typeof timeout === 'number' && timeout > 0))
+          throw new GraphError(`node ${id}: bad timeout`);
+        signals.add(signal);
+        const timeoutSeconds = timeout === null ? null : Math.min(timeout, LONGEST_TIMEOUT_S);
+        return { ...common, type, name: signal, timeoutSeconds };
+      }
       default:
-        return { ...common, type: 'UNSUPPORTED', nodeType: type };
+        throw new GraphError(`node ${id}: unknown type ${type}`);
     }
   };
 
   const root = build(rows.root, 'the instance', 0);
-  return { root, expandsRowSets };
+  return { root, expandsRowSets, signals };
 }
 
 function configOf(query: string | null, id: string): Record<string, unknown> {

@@ -4,9 +4,10 @@
  * claimed → walking → finished | released | lost, with walking → walking when something uncommitted was given up.
  */
 import type { Checkpoint, End } from '../state/checkpoint.js';
-import type { ClaimedInstance } from '../state/claim.js';
+import type { ClaimedInstance, SignalRow } from '../state/claim.js';
 import type { EngineContext } from './context.js';
 import { buildGraph, type Graph, GraphError } from './graph.js';
+import { Inbox } from './inbox.js';
 import { Journal } from './journal.js';
 import { type Done, type Failed, failed } from './outcome.js';
 import { Scope } from './scope.js';
@@ -20,13 +21,18 @@ const OUTSIDE_LOOP = 'df.break() was called outside of a loop. df.break() may on
 export class Instance {
   readonly claimed: ClaimedInstance;
   readonly #context: EngineContext;
+  readonly #inbox: Inbox;
+  /** Signals have come while they could not be taken in. */
+  #missed = false;
   #walk: Walk | null = null;
   #lost = false;
   #released = false;
 
-  constructor(claimed: ClaimedInstance, context: EngineContext) {
+  /** @param signals the new ones of this claim */
+  constructor(claimed: ClaimedInstance, signals: readonly SignalRow[], context: EngineContext) {
     this.claimed = claimed;
     this.#context = context;
+    this.#inbox = new Inbox(claimed.inbox, signals);
   }
 
   /** Runs until the executor's hold has ended. Never throws. */
@@ -72,6 +78,38 @@ export class Instance {
     this.#walk?.halt({ retryIn: 0, counts: false });
   }
 
+  /** Whether something in it waits for a signal. */
+  get listens(): boolean {
+    return this.#walk?.listens ?? false;
+  }
+
+  /**
+   * New signals, with the positions that they are to have: they are numbered under the token, then they are heard. One
+   * list at a time, because waits take signals in their order; what is left out here comes again with a later claim.
+   */
+  deliver(signals: readonly SignalRow[]): void {
+    if (signals.length === 0) return;
+    if (!(this.#walk?.hears ?? false) || this.#inbox.busy) {
+      this.#missed = true;
+      return;
+    }
+    const numbered = signals.map(([seq, pos]) => [seq, pos] as const);
+    const written = this.#context.outbox.send({ ...this.#checkpoint(null), inbox: { numbered } }).then(
+      (lost) => {
+        if (lost) return this.lose();
+        this.#inbox.add(signals);
+        this.#walk?.heard(); // before anybody can find that nothing is being numbered any more
+      },
+      () => {},
+    );
+    this.#inbox.numbering(
+      written.finally(() => {
+        this.#missed = false;
+        this.#context.wake(); // for what has come since
+      }),
+    );
+  }
+
   /** Shows the nodes on the way to a step that has run for longer than this as running. */
   markOverdue(milliseconds: number): void {
     // a step under a snapshot fails when its node's row is marked meanwhile: the second time it is left in peace
@@ -103,7 +141,7 @@ export class Instance {
   }
 
   async #walkOnce(graph: Graph, journal: Journal): Promise<Halt> {
-    const walk = new Walk(this.claimed, graph, journal, this.#context);
+    const walk = new Walk(this.claimed, graph, journal, this.#inbox, this.#context);
     this.#walk = walk;
     if (this.#lost) return 'lost';
     if (this.#released) return { retryIn: 0, counts: false };
@@ -117,6 +155,8 @@ export class Instance {
     });
     const halt = await walk.halted;
     this.#walk = null;
+    if (this.#missed) this.#context.wake();
+    this.#missed = false;
     return this.#lost ? 'lost' : halt;
   }
 
@@ -125,7 +165,8 @@ export class Instance {
     const strand = walk.begin();
     const scope = new Scope(id, walk.graph.root.id, generation, []);
     const outcome = await walk.run(walk.graph.root, scope, strand);
-    await strand.flush(endOf(outcome.kind === 'break' ? failed(OUTSIDE_LOOP) : outcome));
+    const inbox = await walk.ends();
+    await strand.flush(endOf(outcome.kind === 'break' ? failed(OUTSIDE_LOOP) : outcome), inbox);
     strand.releaseSession();
     walk.halt('finished');
   }
@@ -143,7 +184,9 @@ export class Instance {
 
   #checkpoint(end: End | null): Checkpoint {
     const { id, token, events } = this.claimed;
-    return { instance: id, token, entries: [], end, generation: null, events };
+    const ends = end !== null && (end.kind === 'completed' || end.kind === 'failed');
+    const inbox = ends && this.#inbox.used ? ({ all: true } as const) : undefined;
+    return { instance: id, token, entries: [], end, generation: null, events, inbox };
   }
 }
 

@@ -13,14 +13,16 @@ export interface JournalRecord {
   readonly columns: string | null;
   /** On this process's monotonic clock (performance.now), in milliseconds; null without a time. */
   readonly dueAt: number | null;
+  /** Position of the signal that a SIGNAL has taken. */
+  readonly pos: number | null;
 }
 
 export class Journal {
   readonly #records = new Map<string, JournalRecord>();
 
   constructor(rows: readonly JournalRow[]) {
-    for (const [node, stamp, kind, value, due, columns] of rows) {
-      this.#records.set(node, { stamp, kind, value, columns, dueAt: dueAt(due) });
+    for (const [node, stamp, kind, value, due, columns, pos] of rows) {
+      this.#records.set(node, { stamp, kind, value, columns, dueAt: dueAt(due), pos });
     }
   }
 
@@ -46,8 +48,8 @@ export class Journal {
   confirm(entries: readonly Entry[]): void {
     for (const { node, stamp, kind, value, due, detail } of entries) {
       if (kind === 'C' || kind === 'F' || kind === 'r' || kind === 's' || kind === 'n') continue;
-      const columns = kind === 'c' ? (detail ?? null) : null;
-      this.#records.set(node, { stamp, kind, value, columns, dueAt: dueAt(due) });
+      const [columns, at, pos] = kind === 'c' ? [detail ?? null, null, due] : [null, dueAt(due), null];
+      this.#records.set(node, { stamp, kind, value, columns, dueAt: at, pos });
     }
   }
 }

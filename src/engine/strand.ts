@@ -9,10 +9,10 @@
  * States of the session: none → clean → open (a step ran, not committed) → clean …; open → failed (the step's SQL
  * failed: ROLLBACK comes first in the next flight). Any → none, given back when the strand waits or ends.
  *
- * States of the strand: active → waiting (for a timer) → active …; active → suspended (its branches run) → active;
+ * States of the strand: active → waiting (for a timer or a signal) → active …; active → suspended (its branches run) → active;
  * → ended (its work went over to its parent). stopped is for ever: nothing more is sent, every call throws Stopped.
  */
-import type { End, Entry } from '../state/checkpoint.js';
+import type { End, Entry, InboxChange } from '../state/checkpoint.js';
 import { checkpointCommand } from '../state/checkpoint.js';
 import type { Command, CommandResult } from '../upstream/command.js';
 import { ConnectionLost, type FlightResult, type ServerError, Session } from '../upstream/session.js';
@@ -173,10 +173,12 @@ export class Strand {
   /**
    * Commits what is pending, in the step's transaction if one is open.
    * @param end ends the executor's hold on the instance in the same transaction
+   * @param inbox changes in the inbox: the step is committed before them
    * @throws Stopped when it could not be committed: the walk is halted then
    */
-  async flush(end: End | null = null): Promise<void> {
+  async flush(end: End | null = null, inbox?: InboxChange): Promise<void> {
     this.check();
+    if (inbox !== undefined) await this.flush();
     if (!this.#open && this.pending.length === 0 && this.generation === null && end === null) return;
     if (this.#open) {
       const session = this.#session as Session;
@@ -184,7 +186,8 @@ export class Strand {
       const flight = await this.#fly(session, commands, commands.length - 1, end !== null);
       if (flight.kind !== 'flight') throw new Stopped();
     } else {
-      await this.#walk.send(this.#walk.checkpoint(this, end));
+      const checkpoint = this.#walk.checkpoint(this, end);
+      await this.#walk.send(inbox === undefined ? checkpoint : { ...checkpoint, inbox });
       this.check();
       this.#confirm();
     }

@@ -4,11 +4,12 @@
  * A walk ends in one of the ways of `Halt`. It is halted from inside a strand (which then throws Stopped) or from
  * outside; the first reason counts, and every strand is stopped. Strands that are stopped write nothing any more.
  *
- * Activity: `active` counts the strands that run a step or compute. When the last of them begins to wait for a timer,
- * nothing can happen before the earliest timer: the instance is parked, which is a row with a time and no memory.
+ * Activity: `active` counts the strands that run a step or compute. When the last of them begins to wait for a timer or
+ * a signal, nothing can happen before the earliest timer or a signal: the instance is parked, which is a row with a time
+ * and no memory. A signal that has come meanwhile is not numbered yet, and wakes the parked instance by that.
  */
-import type { Checkpoint, End, Entry } from '../state/checkpoint.js';
-import type { ClaimedInstance } from '../state/claim.js';
+import type { Checkpoint, End, Entry, InboxChange } from '../state/checkpoint.js';
+import type { ClaimedInstance, SignalRow } from '../state/claim.js';
 import { OpenFailure } from '../upstream/open.js';
 import { AcquireTimeout, LoginRefused } from '../upstream/pool.js';
 import type { ConnectionLost, ServerError, Session } from '../upstream/session.js';
@@ -16,6 +17,7 @@ import { isSsiConflict } from './conflict.js';
 import type { EngineContext } from './context.js';
 import { failureDetail, judgeCommitFailure, sqlFailure } from './failure.js';
 import type { Graph, Node } from './graph.js';
+import type { Inbox } from './inbox.js';
 import type { Journal } from './journal.js';
 import { visit } from './nodes/visit.js';
 import { type Outcome, outcomeText } from './outcome.js';
@@ -41,15 +43,27 @@ export const SHOWN: Entry = { node: '', stamp: '', kind: 's', value: null, due: 
 const UNJOURNALED: Entry = { node: '', stamp: '', kind: 'n', value: null, due: null };
 /** A timer that ends within this time is waited for in memory. */
 const HOLD_MS = 50;
+/** So many signals in memory are looked through for those that nobody can take any more. */
+const TIDY_AT = 64;
 /** A strand that has had its session for this long gives way to others that wait. */
 const QUANTUM_MS = 1000;
 /** Attempts at a serializable step; fewer than the lost connections that a step survives. */
 const MAX_CONFLICTS = 8;
 
+/** What a strand waits for: a time, or that `ready` holds, which is looked at when signals come. */
+interface Wait {
+  readonly dueAt: number;
+  readonly ready: (() => boolean) | undefined;
+  timer: NodeJS.Timeout | undefined;
+  /** Its strand is active from now on. */
+  over(): void;
+}
+
 export class Walk {
   readonly instance: ClaimedInstance;
   readonly graph: Graph;
   readonly journal: Journal;
+  readonly inbox: Inbox;
   readonly context: EngineContext;
   /** Entries made in this walk: a composite during which none was made has been stamped before. */
   made = 0;
@@ -59,6 +73,7 @@ export class Walk {
   #halt!: (halt: Halt) => void;
   #isHalted = false;
   #parking = false;
+  #ending = false;
   #active = 0;
   /** Of these, how many wait for something outside the database. */
   #outside = 0;
@@ -67,13 +82,20 @@ export class Walk {
   progressed = false;
   #since = performance.now();
   readonly #strands = new Set<Strand>();
-  readonly #timers = new Map<Strand, { readonly dueAt: number; readonly cancel: () => void }>();
+  readonly #waits = new Map<Strand, Wait>();
   readonly #marked = new Map<string, string>();
 
-  constructor(instance: ClaimedInstance, graph: Graph, journal: Journal, context: EngineContext) {
+  constructor(
+    instance: ClaimedInstance,
+    graph: Graph,
+    journal: Journal,
+    inbox: Inbox,
+    context: EngineContext,
+  ) {
     this.instance = instance;
     this.graph = graph;
     this.journal = journal;
+    this.inbox = inbox;
     this.context = context;
     this.halted = new Promise((resolve) => {
       this.#halt = resolve;
@@ -144,8 +166,8 @@ export class Walk {
       if (!strand.isWithin(branch)) continue;
       if (strand.state === 'active' && !strand.stopped) this.#active -= 1;
       this.#strands.delete(strand);
-      this.#timers.get(strand)?.cancel();
-      this.#timers.delete(strand);
+      clearTimeout(this.#waits.get(strand)?.timer);
+      this.#waits.delete(strand);
       strand.stop();
       this.#comeBack(strand);
     }
@@ -154,22 +176,27 @@ export class Walk {
 
   // ---- waiting --------------------------------------------------------------------------------------------------
 
-  /** Waits for a timer that the journal knows. Parks the instance when nothing else can happen before it. */
-  async wait(strand: Strand, milliseconds: number): Promise<void> {
+  /**
+   * Waits for a time that the journal knows, or until `ready` holds. Parks the instance when nothing else can happen.
+   * @param milliseconds may be infinite
+   */
+  async wait(strand: Strand, milliseconds: number, ready?: () => boolean): Promise<void> {
     const dueAt = performance.now() + Math.max(0, milliseconds);
-    if (this.leaving && this.#active === 1 && this.#timers.size === 0) await this.#park(strand, dueAt);
+    if (ready?.()) return;
+    const alone = this.#active === 1 && !this.inbox.busy;
+    if (this.leaving && alone && this.#waits.size === 0) await this.#park(strand, dueAt, ready);
     if (milliseconds <= 0) return;
-    if (this.#active === 1 && milliseconds > HOLD_MS) await this.#park(strand, dueAt);
+    if (alone && milliseconds > HOLD_MS) await this.#park(strand, dueAt, ready);
     await strand.flush();
+    if (ready?.()) return;
     strand.releaseSession();
     strand.state = 'waiting';
-    const over = new Promise<void>((resolve) => this.#setTimer(strand, dueAt, resolve));
+    const over = this.#waitUntil(strand, dueAt, ready);
+    // what came while nothing listened has not been asked for
+    if (ready !== undefined) this.context.wake();
     await this.#deactivate(strand);
     await over;
     strand.check();
-    strand.state = 'active';
-    this.#active += 1;
-    this.#weigh();
   }
 
   /**
@@ -208,45 +235,144 @@ export class Walk {
 
   /** Gives the instance back for this time, if nothing else of it can happen before. */
   async standAside(strand: Strand, milliseconds: number): Promise<void> {
-    if (this.#active === 1 && this.#timers.size === 0)
+    if (this.#active === 1 && this.#waits.size === 0)
       await this.#park(strand, performance.now() + milliseconds);
   }
 
-  #setTimer(strand: Strand, dueAt: number, resolve: () => void): void {
-    const left = dueAt - performance.now();
-    const timer = setTimeout(
-      () => {
-        if (this.#parking || this.#isHalted) return;
-        if (performance.now() < dueAt) {
-          this.#setTimer(strand, dueAt, resolve);
-          return;
-        }
-        this.#timers.delete(strand);
-        resolve();
-      },
-      Math.min(Math.max(left, 0), 1e9),
-    );
-    this.#timers.set(strand, { dueAt, cancel: () => clearTimeout(timer) });
+  #waitUntil(strand: Strand, dueAt: number, ready: Wait['ready']): Promise<void> {
+    return new Promise((resolve) => {
+      const wait: Wait = {
+        dueAt,
+        ready,
+        timer: undefined,
+        over: () => {
+          if (this.#parking || this.#isHalted) return;
+          clearTimeout(wait.timer);
+          this.#waits.delete(strand);
+          strand.state = 'active';
+          this.#active += 1;
+          this.#weigh();
+          resolve();
+        },
+      };
+      this.#waits.set(strand, wait);
+      if (dueAt < Number.POSITIVE_INFINITY) setTimer(wait);
+    });
   }
 
   async #deactivate(strand: Strand): Promise<void> {
     if (strand.stopped) return;
     this.#active -= 1;
     this.#weigh();
-    if (this.#active > 0 || this.#isHalted) return;
-    const due = Math.min(...[...this.#timers.values()].map((timer) => timer.dueAt));
+    while (this.#active === 0 && this.inbox.busy) await this.inbox.settled();
+    if (this.#active > 0 || this.#isHalted || this.#parking) return;
+    const due = this.#earliest(Number.POSITIVE_INFINITY);
     if (due - performance.now() > HOLD_MS) await this.#park(strand, due);
   }
 
-  async #park(strand: Strand, dueAt: number): Promise<never> {
+  #earliest(dueAt: number): number {
+    return Math.min(dueAt, ...[...this.#waits.values()].map((wait) => wait.dueAt));
+  }
+
+  async #park(strand: Strand, dueAt: number, ready?: Wait['ready']): Promise<never> {
     this.#parking = true;
-    const earliest = Math.min(dueAt, ...[...this.#timers.values()].map((timer) => timer.dueAt));
+    const earliest = this.#earliest(dueAt);
+    const listens = ready !== undefined || this.listens;
     strand.pending.unshift(...this.#marks()); // first: a timer that begins shows by itself
-    await strand.flush({ kind: 'parked', wake: Math.max(0, earliest - performance.now()) / 1000 });
+    const gone = this.inbox.gone((name) => this.#floor(name, false));
+    const inbox: InboxChange | undefined = gone.length > 0 ? { gone } : undefined;
+    const seconds = Math.max(0, earliest - performance.now()) / 1000;
+    await strand.flush({ kind: 'parked', wake: seconds < Number.POSITIVE_INFINITY ? seconds : null }, inbox);
     strand.releaseSession();
+    if (listens) this.context.wake();
     this.context.due(Math.max(0, earliest - performance.now()));
     this.halt('released');
     throw new Stopped();
+  }
+
+  // ---- signals --------------------------------------------------------------------------------------------------
+
+  /** Whether a strand waits for a signal. */
+  get listens(): boolean {
+    for (const wait of this.#waits.values()) if (wait.ready !== undefined) return true;
+    return false;
+  }
+
+  /** Whether signals can still be taken in this walk. */
+  get hears(): boolean {
+    return !this.#parking && !this.#ending && !this.#isHalted;
+  }
+
+  /** The instance ends now: resolves when it is known what has to go with it. */
+  async ends(): Promise<InboxChange | undefined> {
+    this.#ending = true;
+    await this.inbox.settled();
+    return this.inbox.used ? { all: true } : undefined;
+  }
+
+  /** Signals have come into the inbox. */
+  heard(): void {
+    for (const wait of [...this.#waits.values()]) if (wait.ready?.()) wait.over();
+  }
+
+  /** The oldest signal of a name beyond a position. */
+  async signal(
+    name: string,
+    after: number,
+    strand: Strand,
+  ): Promise<{ readonly pos: number; readonly data: string } | null> {
+    const found = this.inbox.next(name, after);
+    if (found !== undefined && found.data !== null) return { pos: found.pos, data: found.data };
+    if (found === undefined && !this.inbox.partial) return null;
+    let row: SignalRow | null;
+    try {
+      row = await this.context.readSignal(this.instance.id, name, after);
+    } catch {
+      return this.haltHere({ retryIn: 1, counts: false });
+    }
+    strand.check();
+    if (row === null) return null;
+    const [seq, pos, , data] = row;
+    this.inbox.note({ seq, pos, name, data: null });
+    return { pos, data: data ?? 'null' };
+  }
+
+  /** A last look before a wait is given up for its time. */
+  async lookForSignals(strand: Strand): Promise<void> {
+    await this.context.look();
+    await this.inbox.settled();
+    strand.check();
+  }
+
+  /** A loop that is never parked must not keep what it has taken. */
+  tidyInbox(): void {
+    if (this.inbox.size < TIDY_AT) return;
+    const gone = this.inbox.gone((name) => this.#floor(name, true));
+    if (gone.length === 0) return;
+    this.inbox.drop(gone);
+    const { id, token } = this.instance;
+    const change = { instance: id, token, entries: [], end: null, generation: null, events: null };
+    this.context.outbox.send({ ...change, inbox: { gone } }).then(
+      (lost) => lost && this.hears && this.halt('lost'),
+      () => {}, // they come again with the next claim
+    );
+  }
+
+  /**
+   * The position of a name that every strand has gone beyond.
+   * @param committed what is not committed does not count
+   */
+  #floor(name: string, committed: boolean): number {
+    if (!this.graph.signals.has(name)) return Number.POSITIVE_INFINITY;
+    let floor = Number.POSITIVE_INFINITY;
+    for (const strand of this.#strands) {
+      if (strand.state === 'suspended') continue; // it goes on from where its branches have got to
+      floor = Math.min(floor, strand.path.at(-1)?.scope.positions.get(name) ?? 0);
+      if (!committed) continue;
+      for (const { kind, due } of strand.pending)
+        if (kind === 'c' && due !== null) floor = Math.min(floor, due - 1);
+    }
+    return floor;
   }
 
   // ---- ends -----------------------------------------------------------------------------------------------------
@@ -255,8 +381,8 @@ export class Walk {
   halt(halt: Halt): void {
     if (this.#isHalted) return;
     this.#isHalted = true;
-    for (const timer of this.#timers.values()) timer.cancel();
-    this.#timers.clear();
+    for (const wait of this.#waits.values()) clearTimeout(wait.timer);
+    this.#waits.clear();
     for (const strand of this.#strands) strand.stop();
     this.#strands.clear();
     this.#weigh();
@@ -416,7 +542,8 @@ export class Walk {
 
   /** Gives way: the whole instance goes to the end of the queue, or, while it has other strands, just this session. */
   async yieldSlot(strand: Strand): Promise<void> {
-    if (this.#active === 1 && this.#timers.size === 0) await this.#park(strand, performance.now());
+    if (this.#active === 1 && (this.leaving || this.#waits.size === 0))
+      await this.#park(strand, performance.now());
     await strand.flush();
     strand.releaseSession();
   }
@@ -515,6 +642,15 @@ export class Walk {
     this.#strands.add(strand);
     return strand;
   }
+}
+
+/** In steps, because a timer of Node holds 24 days at most. */
+function setTimer(wait: Wait): void {
+  const left = wait.dueAt - performance.now();
+  wait.timer = setTimeout(
+    () => (performance.now() < wait.dueAt ? setTimer(wait) : wait.over()),
+    Math.min(Math.max(left, 0), 1e9),
+  );
 }
 
 /** What an instance that waits for a login shows. */

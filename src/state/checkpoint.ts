@@ -6,7 +6,7 @@ import { mergeCheckpoints } from './merge.js';
 
 /**
  * What happened to a node. c completed, f failed (leaves, journaled); C, F the same of composites and of leaves whose
- * end follows from the journal; t a timer begins; l a loop's next iteration; w a race is decided; r it runs; s the
+ * end follows from the journal; t a timer or a wait begins; l a loop's next iteration; w a race is decided; r it runs; s the
  * instance shows as running; n nothing of it is in the journal.
  */
 export type EntryKind = 'c' | 'C' | 'f' | 'F' | 't' | 'l' | 'w' | 'r' | 's' | 'n';
@@ -21,7 +21,7 @@ export interface Entry {
    * due at a time of day, in seconds since 1970.
    */
   readonly value: string | null;
-  /** Seconds from now (t, l). */
+  /** Seconds from now (t, l); of a SIGNAL's c the position of the signal that it has taken. */
   readonly due: number | null;
   /** f: JSON object added to status_details; c: JSON list of the columns of an empty result. */
   readonly detail?: string | undefined;
@@ -39,6 +39,15 @@ export type End =
   /** The connection was lost under a step: counted, and tried again. */
   | { readonly kind: 'retry'; readonly wake: number };
 
+/** What changes in the inbox. Never in a step's transaction, which may have a snapshot from before. */
+export interface InboxChange {
+  readonly numbered?: ReadonlyArray<readonly [seq: number, pos: number]>;
+  /** seq of signals that nobody can take any more. */
+  readonly gone?: readonly number[];
+  /** Nobody can take any. */
+  readonly all?: true;
+}
+
 export interface Checkpoint {
   readonly instance: string;
   readonly token: string;
@@ -48,6 +57,8 @@ export interface Checkpoint {
   readonly generation: number | null;
   /** Things that have happened in this execution, for df.instance_executions; null: as it was. */
   readonly events: number | null;
+  /** For `applyCheckpoints` only. */
+  readonly inbox?: InboxChange | undefined;
 }
 
 /** SQLSTATEs of `_df.record` and `_df.checkpoint`. */
@@ -102,6 +113,7 @@ export async function applyCheckpoints(
     ...columnsOf(checkpoint),
     generation: checkpoint.generation,
     events: checkpoint.events,
+    inbox: checkpoint.inbox,
   }));
   const [row] = await answer<{ applied: Applied }>(
     pool,

@@ -27,7 +27,28 @@ export type JournalRow = readonly [
   /** Seconds until due when it was loaded; negative when past. */
   due: number | null,
   columns: string | null,
+  /** c of a SIGNAL: position of the signal that it has taken. */
+  pos: number | null,
 ];
+
+/** A signal in the inbox of an instance. */
+export type SignalRow = readonly [
+  seq: number,
+  /** Its place in the order in which waits take signals. */
+  pos: number,
+  name: string,
+  /** Payload, compact JSON; null when it is long and has to be read (`readSignal`). */
+  data: string | null,
+];
+
+/** Signals of an instance come in lists of at most so many. */
+export const SIGNALS_AT_ONCE = 100;
+
+export interface News {
+  readonly id: string;
+  readonly token: string;
+  readonly signals: readonly SignalRow[] | null;
+}
 
 export interface ClaimedInstance {
   readonly id: string;
@@ -47,6 +68,8 @@ export interface ClaimedInstance {
   readonly attempts: number;
   readonly events: number;
   readonly journal: readonly JournalRow[] | null;
+  /** The first of its numbered signals. */
+  readonly inbox: readonly SignalRow[] | null;
 }
 
 export interface Claim {
@@ -57,6 +80,10 @@ export interface Claim {
   readonly next: number | null;
   /** OID of the role up to which has been looked for work, 0: at all. Only of a claim in turn. */
   readonly after: number;
+  /** Signals that nobody has seen, for instances that the executor holds: it has to number them as proposed. */
+  readonly held: readonly News[] | null;
+  /** The same for the instances of this claim: numbered. */
+  readonly claimed: readonly News[] | null;
 }
 
 /** How to share among roles. */

@@ -32,6 +32,8 @@ function canTake(before: Checkpoint, next: Checkpoint): boolean {
     next.end === null &&
     before.generation === null &&
     next.generation === null &&
+    before.inbox === undefined &&
+    next.inbox === undefined &&
     before.entries.length + next.entries.length <= LIMIT &&
     // a detail is of the only leaf in its checkpoint
     !hasDetail(before) &&

@@ -78,12 +78,6 @@ describe('envelopes', () => {
     await alive();
   });
 
-  test('types that this version does not run are refused at the start', async () => {
-    for (const expression of [`df.wait_for_signal('x')`, `'SELECT 1' ~> df.wait_for_signal('x')`]) {
-      await expect(d.start(expression)).rejects.toThrow(/is not supported by this version/);
-    }
-  });
-
   const nest = (depth: number) => {
     let envelope = '{"node_type":"SQL","query":"SELECT 1 AS a"}';
     for (let i = 0; i < depth; i += 1) {

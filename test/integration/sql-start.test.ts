@@ -300,15 +300,6 @@ describe('a graph is refused', () => {
     );
     expect(await refused(deep(100_000))).toContain('Graph exceeds maximum nesting depth of 256.');
   });
-
-  it.each([["'a' ~> df.wait_for_signal('go')", 'SIGNAL']])(
-    'for a node type that this version does not run: %s',
-    async (expression, type) => {
-      expect(await failure(schema.app, `SELECT df.start(${dsl(expression)})`)).toBe(
-        `0A000: node type ${type} is not supported by this version of pg-durable-proxy`,
-      );
-    },
-  );
 });
 
 describe('df.start refuses', () => {

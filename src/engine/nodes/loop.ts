@@ -14,12 +14,12 @@ export async function visitLoop(walk: Walk, node: LoopNode, scope: Scope, strand
   // a loop at the root of a scope counts its iterations there; any other has a scope of its own
   const own = scope.root === node.id;
   const inner = own ? scope : scope.child(node.id);
-  const before = new Map(inner.names);
+  const before: LoopStart = { names: new Map(inner.names), positions: new Map(inner.positions) };
 
   const record = walk.journal.loop(node.id, inner.path);
   if (record !== undefined) {
     inner.generation = record.generation;
-    for (const [name, result] of readNames(record.value)) inner.names.set(name, result);
+    restore(inner, record.value);
     if (record.dueAt !== null) await walk.wait(strand, record.dueAt - performance.now());
   }
 
@@ -35,7 +35,7 @@ async function iterate(
   walk: Walk,
   node: LoopNode,
   scope: Scope,
-  before: ReadonlyMap<string, NamedResult>,
+  before: LoopStart,
   strand: Strand,
 ): Promise<Outcome> {
   const isGraphRoot = walk.graph.root.id === node.id;
@@ -62,29 +62,42 @@ async function iterate(
       strand.generation = scope.generation;
     }
     const idle = strand.work === work;
-    const value = isGraphRoot ? null : writeNames(scope.names, before);
+    const value = stateOf(scope, before);
     strand.push({ node: node.id, stamp: scope.stamp, kind: 'l', value, due: idle ? FLOOR_S : null });
     if (idle) await walk.wait(strand, FLOOR_S * 1000);
   }
 }
 
-type NamesText = Record<string, readonly [text: string, columns?: NamedResult['columns']]>;
-
-/** The names that the loop has bound: its state between iterations. */
-function writeNames(
-  names: ReadonlyMap<string, NamedResult>,
-  before: ReadonlyMap<string, NamedResult>,
-): string | null {
-  const bound: NamesText = {};
-  for (const [name, result] of names) {
-    if (before.get(name) === result) continue;
-    bound[name] = result.columns === undefined ? [result.text] : [result.text, result.columns];
-  }
-  return Object.keys(bound).length === 0 ? null : JSON.stringify(bound);
+/** What the loop's scope had from outside. */
+interface LoopStart {
+  readonly names: ReadonlyMap<string, NamedResult>;
+  readonly positions: ReadonlyMap<string, number>;
 }
 
-function readNames(value: string | null): Array<[string, NamedResult]> {
-  if (value === null) return [];
-  const bound = JSON.parse(value) as NamesText;
-  return Object.entries(bound).map(([name, [text, columns]]) => [name, { text, columns }]);
+/** The state of a loop between iterations: what has been bound and taken in it. */
+interface LoopState {
+  names?: Record<string, readonly [text: string, columns?: NamedResult['columns']]>;
+  positions?: Record<string, number>;
+}
+
+function stateOf(scope: Scope, before: LoopStart): string | null {
+  const state: LoopState = {};
+  for (const [name, result] of scope.names) {
+    if (before.names.get(name) === result) continue;
+    state.names ??= {};
+    state.names[name] = result.columns === undefined ? [result.text] : [result.text, result.columns];
+  }
+  for (const [name, position] of scope.positions) {
+    if (before.positions.get(name) === position) continue;
+    state.positions ??= Object.create(null) as Record<string, number>;
+    state.positions[name] = position;
+  }
+  return state.names === undefined && state.positions === undefined ? null : JSON.stringify(state);
+}
+
+function restore(scope: Scope, value: string | null): void {
+  if (value === null) return;
+  const { names = {}, positions = {} } = JSON.parse(value) as LoopState;
+  for (const [name, [text, columns]] of Object.entries(names)) scope.names.set(name, { text, columns });
+  for (const [name, position] of Object.entries(positions)) scope.advance(name, position);
 }

@@ -1,6 +1,6 @@
 /** One file per type of node; this one chooses. */
 import type { Node } from '../graph.js';
-import { failed, type Outcome } from '../outcome.js';
+import type { Outcome } from '../outcome.js';
 import type { Scope } from '../scope.js';
 import type { Strand } from '../strand.js';
 import type { Walk } from '../walk.js';
@@ -11,6 +11,7 @@ import { visitJoin } from './join.js';
 import { visitLoop } from './loop.js';
 import { visitRace } from './race.js';
 import { visitSchedule } from './schedule.js';
+import { visitSignal } from './signal.js';
 import { visitSleep } from './sleep.js';
 import { visitSql } from './sql.js';
 import { visitThen } from './then.js';
@@ -38,12 +39,7 @@ export async function visit(walk: Walk, node: Node, scope: Scope, strand: Strand
     case 'HTTP':
     case 'HTTP_MULTIPART':
       return visitHttp(walk, node, scope, strand);
-    case 'UNSUPPORTED': {
-      const outcome = failed(
-        `node type ${node.nodeType} is not supported by this version of pg-durable-proxy`,
-      );
-      walk.stamp(node, scope.stamp, outcome, strand);
-      return outcome;
-    }
+    case 'SIGNAL':
+      return visitSignal(walk, node, scope, strand);
   }
 }
