@@ -249,3 +249,5 @@ COMMENT ON FUNCTION _df.keep_inbox(text, json) IS
 
 REVOKE EXECUTE ON FUNCTION _df.hear(uuid, timestamptz), _df.number(uuid, uuid[]),
     _df.read_signal(text, text, bigint), _df.keep_inbox(text, json) FROM PUBLIC;
+
+SELECT _df.close_tables();
