@@ -42,7 +42,7 @@
 -- up, was cancelled or is gone has nothing started behind his back. Between that look and the end of COMMIT he may give
 -- up nevertheless; then it has happened, as with any COMMIT whose answer is not waited for.
 --
--- (1146504275, 2) is held, shared, by each proxy that can be asked: where nobody holds it, there is no use in waiting.
+-- (1146504275, 3) is held, shared, by each proxy that can be asked: where nobody holds it, there is no use in waiting.
 
 CREATE TABLE _df.launch_key (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -53,23 +53,6 @@ INSERT INTO _df.launch_key (key)
 SELECT pg_catalog.sha256(pg_catalog.convert_to(
            pg_catalog.concat(pg_catalog.gen_random_uuid(), pg_catalog.gen_random_uuid(), pg_catalog.gen_random_uuid()),
            'UTF8'));
-
--- The owner's default privileges may have given rights on it to somebody.
-DO $do$
-DECLARE
-    v_grantee text;
-BEGIN
-    FOR v_grantee IN
-        SELECT DISTINCT CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC'
-                             ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END
-        FROM pg_catalog.pg_class AS c, pg_catalog.aclexplode(c.relacl) AS a
-        WHERE c.oid OPERATOR(pg_catalog.=) '_df.launch_key'::pg_catalog.regclass
-          AND a.grantee OPERATOR(pg_catalog.<>) c.relowner
-    LOOP
-        EXECUTE 'REVOKE ALL ON _df.launch_key FROM ' || v_grantee;
-    END LOOP;
-END
-$do$;
 
 -- A MAC: SHA-256 over the key and the SHA-256 over the key and the text. The inner hash makes it safe to extend the text.
 CREATE VIEW _df.launch_seal WITH (security_barrier) AS
@@ -335,8 +318,8 @@ DECLARE
     v_seal    record;
     v_keys    record;
 BEGIN
-    IF pg_try_advisory_lock(1146504275, 2) THEN
-        PERFORM pg_advisory_unlock(1146504275, 2);
+    IF pg_try_advisory_lock(1146504275, 3) THEN
+        PERFORM pg_advisory_unlock(1146504275, 3);
         RAISE EXCEPTION USING
             ERRCODE = '55000',
             MESSAGE = p_what || ' needs pg-durable-proxy, and no proxy is connected to this database now',
@@ -396,3 +379,5 @@ END
 $$;
 COMMENT ON FUNCTION _df.launch(text, text, text[]) IS
     'Has the proxy do something of this kind in a transaction and a session of its own, as current_user, and returns its answer; p_what is the name for messages. Anybody: it can do for nobody what he could not do himself. Caller''s rights.';
+
+SELECT _df.close_tables();

@@ -39,7 +39,7 @@ export interface Given {
 
 /** For as long as the session lives, callers can see that there is somebody to ask. */
 export async function showPresence(client: ClientBase): Promise<void> {
-  await client.query('SELECT pg_catalog.pg_advisory_lock_shared(1146504275, 2)');
+  await client.query('SELECT pg_catalog.pg_advisory_lock_shared(1146504275, 3)');
 }
 
 /**

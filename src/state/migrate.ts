@@ -50,6 +50,12 @@ interface Migration {
 export async function migrate(client: ClientBase, directory = sqlDirectory): Promise<MigrationReport> {
   const migrations = await readMigrations(directory);
   const applied: string[] = [];
+  const isCurrent = await transaction(
+    client,
+    async () => (await isInstalled(client)) && (await checkRecorded(client, migrations)) === migrations.length,
+  );
+  // anybody could hold the lock: a proxy that has nothing to install does not ask for it
+  if (isCurrent) return { applied, version: migrations.length };
   for (;;) {
     const next = await locked(client, async () => {
       const number = (await checkRecorded(client, migrations)) + 1;
@@ -94,7 +100,14 @@ async function readMigrations(directory: string): Promise<Migration[]> {
 }
 
 /** Runs `work` in a transaction that holds the migration lock of the database. */
-async function locked<T>(client: ClientBase, work: () => Promise<T>): Promise<T> {
+function locked<T>(client: ClientBase, work: () => Promise<T>): Promise<T> {
+  return transaction(client, async () => {
+    await client.query('SELECT pg_catalog.pg_advisory_xact_lock(1146504275, 2)');
+    return await work();
+  });
+}
+
+async function transaction<T>(client: ClientBase, work: () => Promise<T>): Promise<T> {
   await client.query('BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE');
   try {
     // The files mean the same whatever the role's own settings are.
@@ -103,8 +116,7 @@ async function locked<T>(client: ClientBase, work: () => Promise<T>): Promise<T>
        SET LOCAL standard_conforming_strings = on;
        SET LOCAL client_min_messages = warning;
        SET LOCAL statement_timeout = 0;
-       SET LOCAL lock_timeout = 0;
-       SELECT pg_catalog.pg_advisory_xact_lock(1146504275, 2)`,
+       SET LOCAL lock_timeout = 0`,
     );
     const result = await work();
     await client.query('COMMIT');
