@@ -52,7 +52,8 @@ export async function migrate(client: ClientBase, directory = sqlDirectory): Pro
   const applied: string[] = [];
   const isCurrent = await transaction(
     client,
-    async () => (await isInstalled(client)) && (await checkRecorded(client, migrations)) === migrations.length,
+    async () =>
+      (await isInstalled(client)) && (await checkRecorded(client, migrations)) === migrations.length,
   );
   // anybody could hold the lock: a proxy that has nothing to install does not ask for it
   if (isCurrent) return { applied, version: migrations.length };
