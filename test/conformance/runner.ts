@@ -4,7 +4,7 @@ import type { Durable } from '../support/durable.js';
 import type { TestRole } from '../support/postgres.js';
 import { until } from '../support/wait.js';
 import { bound } from './bound.js';
-import { type Order, readScript, type Statement } from './script.js';
+import { type Item, type Order, readScript, type Statement } from './script.js';
 import type { Web } from './web.js';
 
 /** How statements are sent. */
@@ -42,14 +42,14 @@ export class Runner {
   }
 
   /** Runs a script; throws an Error that names the line at the first claim that does not hold. */
-  static async run(d: Durable, web: Web, way: Way, name: string): Promise<void> {
+  static async run(d: Durable, web: Web, way: Way, items: readonly Item[]): Promise<void> {
     const root = new pg.Client({ connectionString: d.database.superUrl });
     root.on('error', () => {});
     await root.connect();
     const runner = new Runner(d, root, web, way);
     try {
       await runner.#granting(() => runner.#open());
-      await runner.#script(name);
+      await runner.#script(items);
     } finally {
       await runner.#granting(() => runner.#close()).finally(() => root.end());
     }
@@ -108,21 +108,21 @@ export class Runner {
     }
   }
 
-  async #script(name: string): Promise<void> {
-    for (const item of readScript(name)) {
+  async #script(items: readonly Item[]): Promise<void> {
+    for (const item of items) {
       try {
         if (item.kind === 'order') await this.#obey(item);
         else await this.#statement(item);
       } catch (error) {
         const what = item.kind === 'order' ? `--> ${item.verb} ${item.text}` : item.sql;
-        throw new Error(`${name}.sql:${item.line}: ${what}\n${(error as Error).message}`, { cause: error });
+        throw new Error(`${item.at}: ${what}\n${(error as Error).message}`, { cause: error });
       }
     }
   }
 
   async #obey({ verb, text }: Order): Promise<void> {
     const { root } = this.#d;
-    if (verb === 'include') await this.#script(text);
+    if (verb === 'include') await this.#script(readScript(text));
     else if (verb === 'name')
       for (const word of text.split(' ')) this.#names.set(word, `${word}_${this.#tag}`);
     else if (verb === 'stands for') {
@@ -131,7 +131,14 @@ export class Runner {
     } else if (verb === 'session') await this.#use(text);
     else if (verb === 'time passes')
       await root.query('UPDATE _df.clock SET shift = shift + $1::interval', [text]);
-    else if (verb === 'waits') await this.#d.parked(this.#last);
+    else if (verb === 'waits')
+      await until(
+        () =>
+          this.#d.value('SELECT graph IS NOT NULL AND owner IS NULL FROM _df.instances WHERE id = $1', [
+            this.#last,
+          ]),
+        { what: `instance ${this.#last} to be parked` },
+      );
     else if (verb === 'ends') await this.#ends(text);
     else if (verb === 'http')
       await this.#granting(() =>
@@ -236,6 +243,7 @@ export class Runner {
           throw new Error(`no id of an instance: ${answer.rows.join('; ')}`);
         this.#last = answer.rows[0]!;
         this.#instances.set(text, this.#last);
+        if (/^[0-9a-f]{8}$/.test(text)) this.#standIns.set(text, text);
       }
     }
   }

@@ -11,7 +11,8 @@
  *   --> columns a | b          names of the columns
  *   --> fails 42501 text       an error: SQLSTATE and message
  *   --> says NOTICE text       a notice, beside others
- *   --> starts NAME            the one value is the id of a new instance: from here on :'NAME' in statements, <NAME> in texts
+ *   --> starts NAME            the one value is the id of a new instance: from here on :'NAME' in statements, <NAME> in
+ *                              texts; a NAME of eight hex digits also stands for it by itself, in statements
  *   --> ends completed TEXT    waits until the last instance ends; TEXT, if any, is its df.result
  *   --> ends failed TEXT       TEXT is the error in its df.result
  *   --> NAME ends ...          the same for another instance
@@ -41,12 +42,14 @@ import { splitStatements } from '../../src/engine/split.js';
 export interface Order {
   readonly verb: string;
   readonly text: string;
-  readonly line: number;
+  /** File and line. */
+  readonly at: string;
 }
 
 export interface Statement {
+  /** File and line. */
+  readonly at: string;
   readonly sql: string;
-  readonly line: number;
   /** What it does, in order: prints, comes to, columns, fails, says, starts. */
   readonly claims: readonly Order[];
 }
@@ -69,48 +72,55 @@ const ORDERS = [
 ];
 const folder = join(import.meta.dirname, 'scripts');
 
+/** Whether a script has this order. */
+export function orders(items: readonly Item[], verb: string): boolean {
+  return items.some((item) => item.kind === 'order' && item.verb === verb);
+}
+
 /** The items of a script in this folder; throws an Error with the line where one cannot be read. */
 export function readScript(name: string): Item[] {
   return parseScript(
-    name === 'playground'
-      ? readFileSync(join(folder, '../../../docs/playground.sql'), 'utf8')
-      : readFileSync(join(folder, `${name}.sql`), 'utf8'),
-    name,
+    readFileSync(
+      name === 'playground' ? join(folder, '../../../docs/playground.sql') : join(folder, `${name}.sql`),
+      'utf8',
+    ),
+    `${name}.sql`,
   );
 }
 
+/** @param name of the file, for errors */
 export function parseScript(text: string, name: string): Item[] {
   const items: Array<
-    { kind: 'statement'; sql: string; line: number; claims: Order[] } | ({ kind: 'order' } & Order)
+    { kind: 'statement'; sql: string; at: string; claims: Order[] } | ({ kind: 'order' } & Order)
   > = [];
   let sql: string[] = [];
   let began = 1;
   const flush = (): void => {
     for (const statement of splitStatements(sql.join('\n'))) {
       if (statement.replace(/--.*|\/\*[\s\S]*?\*\//g, '').trim() === '') continue;
-      items.push({ kind: 'statement', sql: statement.trim(), line: began, claims: [] });
+      items.push({ kind: 'statement', sql: statement.trim(), at: `${name}:${began}`, claims: [] });
     }
     sql = [];
   };
   for (const [index, each] of text.split('\n').entries()) {
-    const line = index + 1;
     if (!each.startsWith('-->')) {
-      if (sql.length === 0) began = line;
+      if (sql.join('').trim() === '') began = index + 1;
       sql.push(each);
       continue;
     }
     flush();
-    const order = { ...readOrder(each.slice(3).replace(/^ /, ''), `${name}.sql:${line}`), line };
+    const at = `${name}:${index + 1}`;
+    const order = { ...readOrder(each.slice(3).replace(/^ /, ''), at), at };
     const above = items.at(-1);
     if (order.verb === '|') {
       const claim = above?.kind === 'statement' ? above.claims.at(-1) : undefined;
       const row = claim ?? (above?.kind === 'order' ? above : undefined);
-      if (row === undefined) throw new Error(`${name}.sql:${line}: there is no row above`);
+      if (row === undefined) throw new Error(`${at}: there is no row above`);
       const longer = { ...row, text: `${row.text}\n${order.text}` };
       if (above?.kind === 'statement') above.claims[above.claims.length - 1] = longer;
       else items[items.length - 1] = { kind: 'order', ...longer };
     } else if (CLAIMS.includes(order.verb)) {
-      if (above?.kind !== 'statement') throw new Error(`${name}.sql:${line}: there is no statement above`);
+      if (above?.kind !== 'statement') throw new Error(`${at}: there is no statement above`);
       above.claims.push(order);
     } else items.push({ kind: 'order', ...order });
   }
