@@ -55,6 +55,8 @@ export interface LauncherOptions {
 /** Between two looks for a slot that another proxy has given back. */
 const SLOT_POLL_MS = 100;
 const BUSY_MS = 2;
+/** Twice as long as a request can be taken after it was made, which `_df.launch_take` sees to. */
+const FORGET_MS = 120_000;
 /** A caller reads his answer at once; this is for one that is stopped. */
 const UNREAD_MS = 1000;
 const SETTLE_EVERY_MS = 5;
@@ -112,6 +114,7 @@ export class Launcher {
   readonly #desk: Desk;
   #round: Round | null = null;
   #come = 0;
+  readonly #used = new Used();
   readonly #running = new Set<Promise<void>>();
   #closed = false;
 
@@ -141,7 +144,8 @@ export class Launcher {
   ask(notice: PrivateNotice): void {
     const request = readRequest(notice);
     const round = this.#currentRound();
-    if (request === undefined || round === null || this.#closed || this.#come >= MAX_COME) {
+    const dropped = request === undefined || round === null || this.#closed || this.#come >= MAX_COME;
+    if (dropped || !this.#used.first(request.seal)) {
       this.#options.log.debug('a request was dropped');
       return;
     }
@@ -312,6 +316,24 @@ export class Launcher {
       round.answered.delete(seal);
     }
     for (const go of round.blocked.splice(0)) go();
+  }
+}
+
+/** Seals that have come: of each request the first counts, and a later one is too old to be taken. */
+class Used {
+  #recent = new Set<string>();
+  #older = new Set<string>();
+  #since = performance.now();
+
+  first(seal: string): boolean {
+    if (performance.now() - this.#since > FORGET_MS) {
+      this.#older = this.#recent;
+      this.#recent = new Set();
+      this.#since = performance.now();
+    }
+    if (this.#recent.has(seal) || this.#older.has(seal)) return false;
+    this.#recent.add(seal);
+    return true;
   }
 }
 
