@@ -114,6 +114,8 @@ export class Launcher {
   readonly #desk: Desk;
   #round: Round | null = null;
   #come = 0;
+  /** Seals of requests that are not answered yet. */
+  readonly #active = new Set<string>();
   readonly #used = new Used();
   readonly #running = new Set<Promise<void>>();
   #closed = false;
@@ -144,18 +146,28 @@ export class Launcher {
   ask(notice: PrivateNotice): void {
     const request = readRequest(notice);
     const round = this.#currentRound();
-    const dropped = request === undefined || round === null || this.#closed || this.#come >= MAX_COME;
-    if (dropped || !this.#used.first(request.seal)) {
+    if (
+      request === undefined ||
+      round === null ||
+      this.#closed ||
+      this.#come >= MAX_COME ||
+      this.#active.has(request.seal) ||
+      this.#used.has(request.seal)
+    ) {
       this.#options.log.debug('a request was dropped');
       return;
     }
+    this.#active.add(request.seal);
     const running = this.#handle(request, round)
       .catch((error: unknown) => {
         this.#options.log.warn({ err: error }, 'a request was not answered');
         // what the session holds of it is not known
         this.#desk.giveUp(round.connection);
       })
-      .finally(() => this.#running.delete(running));
+      .finally(() => {
+        this.#active.delete(request.seal);
+        this.#running.delete(running);
+      });
     this.#running.add(running);
   }
 
@@ -185,6 +197,7 @@ export class Launcher {
       this.#options.log.debug({ state: taken.state, pid: request.pid }, 'a request was dropped');
       return;
     }
+    this.#used.add(request.seal);
     const slot = taken.slot === NO_SLOT ? await this.#wait(taken.waiting, round) : taken.slot;
     if (round.lost) return;
     const answer = slot === NOBODY_WAITS ? '-' : await this.#run(request, taken, slot);
@@ -319,21 +332,23 @@ export class Launcher {
   }
 }
 
-/** Seals that have come: of each request the first counts, and a later one is too old to be taken. */
+/** Seals of requests that were genuine: each counts once. Those that are forgotten are too old to be taken again. */
 class Used {
   #recent = new Set<string>();
   #older = new Set<string>();
   #since = performance.now();
 
-  first(seal: string): boolean {
+  has(seal: string): boolean {
+    return this.#recent.has(seal) || this.#older.has(seal);
+  }
+
+  add(seal: string): void {
     if (performance.now() - this.#since > FORGET_MS) {
       this.#older = this.#recent;
       this.#recent = new Set();
       this.#since = performance.now();
     }
-    if (this.#recent.has(seal) || this.#older.has(seal)) return false;
     this.#recent.add(seal);
-    return true;
   }
 }
 
