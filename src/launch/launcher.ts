@@ -28,7 +28,7 @@ import {
   takeSlot,
 } from '../state/launch.js';
 import type { SessionPool } from '../upstream/pool.js';
-import { Desk } from './desk.js';
+import { Desk, type DeskConnection } from './desk.js';
 import { type LaunchRequest, readRequest } from './request.js';
 import { GONE, runErrand } from './run.js';
 
@@ -85,7 +85,7 @@ interface Answered {
 
 /** What hangs on one connection of the desk. */
 class Round {
-  readonly connection: pg.Client;
+  readonly connection: DeskConnection;
   readonly held = new Set<Slot>();
   readonly answered = new Map<string, Answered>();
   waiters: Waiter[] = [];
@@ -95,17 +95,9 @@ class Round {
   settling = false;
   poll: NodeJS.Timeout | undefined;
   lost = false;
-  /** Statements, one after the other: what is held must be known when a slot is asked for. */
-  #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(connection: pg.Client) {
+  constructor(connection: DeskConnection) {
     this.connection = connection;
-  }
-
-  inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const mine = this.#turn.then(work);
-    this.#turn = mine.catch(() => {});
-    return mine;
   }
 }
 
@@ -162,7 +154,7 @@ export class Launcher {
       .catch((error: unknown) => {
         this.#options.log.warn({ err: error }, 'a request was not answered');
         // what the session holds of it is not known
-        this.#desk.giveUp(round.connection);
+        round.connection.giveUp();
       })
       .finally(() => {
         this.#active.delete(request.seal);
@@ -209,10 +201,10 @@ export class Launcher {
     try {
       const began = performance.now();
       for (;;) {
-        const taken = await round.inTurn(async () => {
+        const taken = await round.connection.inTurn(async (client) => {
           // who waits already goes first
           const slots = round.waiters.length > 0 ? 0 : this.#options.settings.slots;
-          const answer = await takeRequest(round.connection, request, slots, [...round.held]);
+          const answer = await takeRequest(client, request, slots, [...round.held]);
           if (answer.state === 'taken' && answer.slot >= 0) round.held.add(answer.slot);
           return answer;
         });
@@ -247,14 +239,12 @@ export class Launcher {
 
   /** Gives slots to those who wait, in order. */
   #serve(round: Round): void {
-    void round
-      .inTurn(async () => {
+    void round.connection
+      .inTurn(async (client) => {
         for (;;) {
           const [next] = round.waiters;
           if (next === undefined || round.lost) return;
-          const slot = await takeSlot(round.connection, next.waiting, this.#options.settings.slots, [
-            ...round.held,
-          ]);
+          const slot = await takeSlot(client, next.waiting, this.#options.settings.slots, [...round.held]);
           if (slot === NO_SLOT) return;
           if (slot >= 0) round.held.add(slot);
           if (round.waiters[0] === next) round.waiters.shift();
@@ -262,7 +252,7 @@ export class Launcher {
           next.resolve(slot);
         }
       })
-      .catch(() => this.#desk.giveUp(round.connection))
+      .catch(() => round.connection.giveUp())
       .finally(() => this.#pollSlots(round));
   }
 
@@ -298,7 +288,7 @@ export class Launcher {
     }
     if (round.lost) return;
     round.readyBytes += bytes;
-    await round.inTurn(() => giveAnswer(round.connection, seal, cut, slot));
+    await round.connection.inTurn((client) => giveAnswer(client, seal, cut, slot));
     round.held.delete(slot);
     round.answered.set(seal, { seal, waiting, bytes, until: performance.now() + UNREAD_MS });
     if (round.waiters.length > 0) this.#serve(round);
@@ -310,7 +300,7 @@ export class Launcher {
     round.settling = true;
     setTimeout(() => {
       void this.#settleNow(round)
-        .catch(() => this.#desk.giveUp(round.connection))
+        .catch(() => round.connection.giveUp())
         .finally(() => {
           round.settling = false;
           if (round.answered.size > 0 && !round.lost) this.#settle(round);
@@ -324,7 +314,7 @@ export class Launcher {
     const given: Given[] = [...round.answered.values()].map(({ seal, waiting, until }) => {
       return { seal, waiting, late: until <= now };
     });
-    for (const seal of await round.inTurn(() => settleAnswers(round.connection, given))) {
+    for (const seal of await round.connection.inTurn((client) => settleAnswers(client, given))) {
       round.readyBytes -= round.answered.get(seal)?.bytes ?? 0;
       round.answered.delete(seal);
     }
