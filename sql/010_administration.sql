@@ -35,6 +35,47 @@ AS $$
 $$;
 COMMENT ON FUNCTION df.duroxide_schema() IS 'The schema of the engine''s state. Anybody with USAGE on df.';
 
+-- Where somebody has a right and may not pass it on, PostgreSQL's GRANT and REVOKE do nothing and warn. These helpers
+-- fail then, as where he does not have it at all: half a grant is none.
+CREATE FUNCTION _df.must_grant(p_http boolean, p_helpers boolean) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_lacks text := CASE
+        WHEN NOT has_schema_privilege('df', 'USAGE WITH GRANT OPTION') THEN 'schema df'
+        WHEN p_http AND NOT has_function_privilege(
+            'df.http(text,text,text,jsonb,integer)', 'EXECUTE WITH GRANT OPTION') THEN 'function http'
+        WHEN p_http AND NOT has_function_privilege(
+            'df.http_multipart(text,text,jsonb,jsonb,integer)', 'EXECUTE WITH GRANT OPTION') THEN 'function http_multipart'
+        WHEN p_helpers AND NOT has_function_privilege(
+            'df.grant_usage(text,boolean,boolean)', 'EXECUTE WITH GRANT OPTION') THEN 'function grant_usage'
+        WHEN p_helpers AND NOT has_function_privilege(
+            'df.revoke_usage(text)', 'EXECUTE WITH GRANT OPTION') THEN 'function revoke_usage'
+        WHEN p_helpers AND NOT has_function_privilege(
+            to_regprocedure('df.metrics()'), 'EXECUTE WITH GRANT OPTION') THEN 'function metrics'
+        WHEN NOT (has_table_privilege('df.instances', 'SELECT WITH GRANT OPTION')
+                  AND has_column_privilege('df.instances', 'status', 'UPDATE WITH GRANT OPTION')
+                  AND has_column_privilege('df.instances', 'id', 'INSERT WITH GRANT OPTION')) THEN 'table instances'
+        WHEN NOT (has_table_privilege('df.nodes', 'SELECT WITH GRANT OPTION')
+                  AND has_column_privilege('df.nodes', 'id', 'INSERT WITH GRANT OPTION')) THEN 'table nodes'
+        WHEN NOT (has_table_privilege('df.vars', 'SELECT WITH GRANT OPTION')
+                  AND has_table_privilege('df.vars', 'INSERT WITH GRANT OPTION')
+                  AND has_table_privilege('df.vars', 'UPDATE WITH GRANT OPTION')
+                  AND has_table_privilege('df.vars', 'DELETE WITH GRANT OPTION')) THEN 'table vars'
+    END;
+BEGIN
+    IF v_lacks IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = '42501',
+            MESSAGE = 'permission denied for ' || v_lacks,
+            HINT = 'Only who has these rights with the grant option can give or take them: SELECT df.grant_usage(''' || current_user || ''', with_grant => true).';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION _df.must_grant(boolean, boolean) IS
+    'Raises unless the caller may pass on what df.grant_usage gives: with HTTP, with the helpers. Caller''s rights; anybody.';
+
 CREATE FUNCTION df.grant_usage(p_role text, include_http boolean DEFAULT false, with_grant boolean DEFAULT false)
     RETURNS void
     LANGUAGE plpgsql
@@ -44,6 +85,7 @@ DECLARE
     v_to    text := format(' TO %I', p_role) || CASE WHEN with_grant THEN ' WITH GRANT OPTION' ELSE '' END;
     v_right text;
 BEGIN
+    PERFORM _df.must_grant(include_http, with_grant);
     EXECUTE 'GRANT USAGE ON SCHEMA df' || v_to;
     IF include_http THEN
         EXECUTE 'GRANT EXECUTE ON FUNCTION df.http(text, text, text, jsonb, integer), '
@@ -80,6 +122,7 @@ DECLARE
     v_from  text := format(' FROM %I CASCADE', p_role);
     v_right text;
 BEGIN
+    PERFORM _df.must_grant(false, false);
     -- taking rights from everybody is never a mistake, so this spelling is taken too unless a role is named so
     IF p_role = 'PUBLIC' AND NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = p_role) THEN
         v_from := ' FROM PUBLIC CASCADE';

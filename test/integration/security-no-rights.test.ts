@@ -100,6 +100,7 @@ const FUNCTIONS: Record<string, Access> = {
   '_df.lock_in_turn': 'owner',
   '_df.mark_helper': 'text',
   '_df.marker': 'text',
+  '_df.must_grant': 'text',
   '_df.node_text': 'text',
   '_df.node_types': 'text',
   '_df.now': 'owner',

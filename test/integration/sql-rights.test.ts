@@ -163,16 +163,6 @@ describe('direct writes', () => {
       ),
     ).toContain('instances_root_node_same_instance_fkey');
   });
-
-  it('nobody but the owner calls the functions of the engine', async () => {
-    const { rows } = await schema.admin.query<{ name: string }>(
-      `SELECT p.oid::regprocedure::text AS name FROM pg_proc AS p
-       WHERE p.pronamespace = '_df'::regnamespace AND p.prosecdef AND has_function_privilege($1, p.oid, 'EXECUTE')
-       ORDER BY p.proname`,
-      [alice.role.name],
-    );
-    expect(rows.map((row) => row.name.replace(/\(.*/, ''))).toEqual(['_df.checkpoint', '_df.setting']);
-  });
 });
 
 describe('grants', () => {
