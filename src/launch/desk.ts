@@ -9,38 +9,15 @@ import type { Logger } from 'pino';
 import { showPresence } from '../state/launch.js';
 
 const RECONNECT_MS = 500;
-const PRESENCE_EVERY_MS = 50;
 /** No statement of the desk waits for anything: a server that takes longer has gone. */
 const ANSWER_MS = 10_000;
-
-/** An open connection, and its statements one after the other. */
-export class DeskConnection {
-  readonly #client: pg.Client;
-  #turn: Promise<unknown> = Promise.resolve();
-
-  constructor(client: pg.Client) {
-    this.#client = client;
-  }
-
-  /** Runs `work` when all that was handed in before has ended. */
-  inTurn<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
-    const mine = this.#turn.then(() => work(this.#client));
-    this.#turn = mine.catch(() => {});
-    return mine;
-  }
-
-  /** Ends it, when it is not known what its session holds. */
-  giveUp(): void {
-    this.#client.end().catch(() => {});
-  }
-}
 
 export class Desk {
   readonly #config: pg.ClientConfig;
   readonly #log: Logger;
   readonly #onLost: () => void;
   #client: pg.Client | null = null;
-  #open: DeskConnection | null = null;
+  #open: pg.Client | null = null;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -60,7 +37,7 @@ export class Desk {
   }
 
   /** Null while there is none. */
-  get connection(): DeskConnection | null {
+  get connection(): pg.Client | null {
     return this.#open;
   }
 
@@ -71,15 +48,19 @@ export class Desk {
     await this.#client?.end().catch(() => {});
   }
 
+  /** Ends a connection of which it is not known what its session holds. */
+  giveUp(connection: pg.Client): void {
+    if (this.#open === connection) connection.end().catch(() => {});
+  }
+
   async #connect(): Promise<void> {
     const mine = new pg.Client(this.#config);
-    const connection = new DeskConnection(mine);
     this.#client = mine;
     let ended = false;
     const again = (error?: unknown): void => {
       if (ended) return;
       ended = true;
-      const wasOpen = this.#open === connection;
+      const wasOpen = this.#open === mine;
       if (wasOpen) this.#open = null;
       mine.end().catch(() => {});
       if (this.#closed) return;
@@ -91,19 +72,11 @@ export class Desk {
     mine.on('end', () => again());
     try {
       await mine.connect();
-      await this.#show(connection);
+      await showPresence(mine);
       if (this.#closed) await mine.end();
-      else if (!ended) this.#open = connection;
+      else if (!ended) this.#open = mine;
     } catch (error) {
       again(error);
     }
-  }
-
-  /** Nobody can keep it from working, whatever locks he has: until it can be shown, callers wait a little longer. */
-  async #show(connection: DeskConnection): Promise<void> {
-    if (await connection.inTurn(showPresence)) return;
-    setTimeout(() => {
-      if (this.#open === connection) this.#show(connection).catch(() => connection.giveUp());
-    }, PRESENCE_EVERY_MS).unref();
   }
 }

@@ -1,6 +1,6 @@
 /**
  * The application: starts durable functions through whichever proxy is up, in the transaction that writes its own
- * order. A connection that breaks leaves the outcome of the COMMIT unknown: it looks whether the order is there, and
+ * order, and sends them their signals, sometimes in that transaction and sometimes much later. A connection that breaks leaves the outcome of the COMMIT unknown: it looks whether the order is there, and
  * tries again when it is not. It knows nothing of the proxies being killed.
  */
 import { setTimeout as delay } from 'node:timers/promises';
@@ -24,6 +24,16 @@ export interface ApplicationOptions {
 }
 
 const CLIENTS = 4;
+const SENDERS = 2;
+/** A signal comes at most so late. */
+const LATEST_MS = 2500;
+
+interface Due {
+  readonly number: number;
+  /** Which of the order's signals. */
+  readonly signal: number;
+  readonly at: number;
+}
 
 export class Application {
   /** Orders that were begun; each of them is to be carried out exactly once. */
@@ -37,6 +47,8 @@ export class Application {
 
   readonly #options: ApplicationOptions;
   #stopped = false;
+  #placing = true;
+  readonly #due: Due[] = [];
   readonly #logins = new Map<ProxyProcess, pg.Client>();
 
   constructor(options: ApplicationOptions) {
@@ -65,9 +77,15 @@ export class Application {
     }
   }
 
-  /** Places orders until there are enough and no more are wanted. */
+  /** Places orders until there are enough and no more are wanted, and sends their signals. */
   async run(): Promise<void> {
-    await Promise.all(Array.from({ length: CLIENTS }, () => this.#client(this.#options.dice.fork())));
+    const senders = Array.from({ length: SENDERS }, () => this.#sender(this.#options.dice.fork()));
+    await Promise.all(Array.from({ length: CLIENTS }, () => this.#client(this.#options.dice.fork()))).finally(
+      () => {
+        this.#placing = false;
+      },
+    );
+    await Promise.all(senders);
   }
 
   async close(): Promise<void> {
@@ -86,7 +104,59 @@ export class Application {
     }
   }
 
+  async #sender(dice: Dice): Promise<void> {
+    while (!this.#stopped && (this.#placing || this.#due.length > 0)) {
+      const now = performance.now();
+      const at = this.#due.findIndex((due) => due.at <= now);
+      if (at < 0) {
+        await delay(20);
+        continue;
+      }
+      const [due] = this.#due.splice(at, 1) as [Due];
+      await this.#untilCommitted(
+        dice,
+        'SELECT FROM chaos.sent WHERE number = $1 AND signal = $2',
+        [due.number, due.signal],
+        (client) => send(client, due.number, due.signal),
+      );
+    }
+  }
+
   async #place(number: number, dice: Dice): Promise<void> {
+    const { graph, signals = [] } = order(number);
+    const late = signals.map((_, i) => i).filter(() => !dice.once(4));
+    await this.#untilCommitted(
+      dice,
+      'SELECT FROM chaos.orders WHERE number = $1',
+      [number],
+      async (client) => {
+        if (dice.once(5)) await this.#rollBack(client, number);
+        await client.query('BEGIN');
+        await client.query(
+          `INSERT INTO chaos.orders (number, instance) SELECT $1, df.start(${graph}, '${labelOf(number)}')`,
+          [number],
+        );
+        for (const i of signals.keys()) if (!late.includes(i)) await send(client, number, i, false);
+        if (dice.once(4)) await delay(dice.between(1, 40));
+      },
+    );
+    this.accepted += 1;
+    for (const signal of late) {
+      this.#due.push({ number, signal, at: performance.now() + dice.between(0, LATEST_MS) });
+    }
+  }
+
+  /**
+   * Does something in a transaction, through whichever proxy is up, until it is certain that it was committed once.
+   * @param there finds a row when it was
+   * @param work leaves the transaction open
+   */
+  async #untilCommitted(
+    dice: Dice,
+    there: string,
+    keys: readonly number[],
+    work: (client: pg.Client) => Promise<void>,
+  ): Promise<void> {
     while (!this.#stopped) {
       const proxy = dice.pick(this.#options.proxies.filter((one) => one.state === 'up'));
       if (proxy === undefined) {
@@ -97,25 +167,14 @@ export class Application {
       let committing = false;
       try {
         client = await this.#connect(proxy);
-        const there = await client.query('SELECT FROM chaos.orders WHERE number = $1', [number]);
-        if (there.rows.length > 0) break;
-        if (dice.once(5)) await this.#rollBack(client, number);
-        const { graph } = order(number);
-        await client.query('BEGIN');
-        await client.query(
-          `INSERT INTO chaos.orders (number, instance) SELECT $1, df.start(${graph}, $2)`.replace(
-            '$2',
-            `'${labelOf(number)}'`,
-          ),
-          [number],
-        );
-        if (dice.once(4)) await delay(dice.between(1, 40));
+        if ((await client.query(there, [...keys])).rows.length > 0) return;
+        await work(client);
         committing = true;
         await client.query('COMMIT');
-        break;
+        return;
       } catch (error) {
         const { code } = error as { code?: string };
-        if (code === '23505') break; // the COMMIT that seemed lost was not
+        if (code === '23505') return; // the COMMIT that seemed lost was not
         if (isAboutStatement(code)) throw error;
         if (committing) this.unknown += 1;
         await delay(dice.between(5, 60));
@@ -123,7 +182,6 @@ export class Application {
         void client?.end().catch(() => {});
       }
     }
-    this.accepted += 1;
   }
 
   /** A start that is rolled back never was. */
@@ -148,6 +206,18 @@ export class Application {
     await client.connect();
     return client;
   }
+}
+
+/** Sends a signal of an order and notes that, in one transaction, which stays open. */
+async function send(client: pg.Client, number: number, signal: number, begin = true): Promise<void> {
+  const { name, data } = order(number).signals![signal]!;
+  if (begin) await client.query('BEGIN');
+  await client.query('INSERT INTO chaos.sent (number, signal) VALUES ($1, $2)', [number, signal]);
+  await client.query(`SELECT df.signal(o.instance, $2, $3) FROM chaos.orders AS o WHERE o.number = $1`, [
+    number,
+    name,
+    data,
+  ]);
 }
 
 /** Errors of the statement itself, which would come again: a failure of the test. */

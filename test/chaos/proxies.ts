@@ -45,6 +45,7 @@ export class ProxyProcess {
       ...[`lease_duration=${leaseS}s`, `step_idle_timeout=${leaseS}s`, 'poll_interval=200ms'],
       // few sessions: instances wait for them, and they are handed from one to the next
       ...['max_user_connections=4', 'upstream_connect_timeout=5s', 'log_level=info'],
+      ...['http.mode=all', 'http.block_private=false'],
     ];
     const run = program([
       ...['serve', '--listen', `127.0.0.1:${this.port}`, '--upstream', upstream],

@@ -11,10 +11,11 @@ import { createTestDatabase } from '../support/postgres.js';
 import { Application } from './application.js';
 import { Attacks } from './attacks.js';
 import { Dice } from './dice.js';
+import { openEndpoint } from './endpoint.js';
 import type { ChaosOptions } from './options.js';
 import { ProxyProcess } from './proxies.js';
 import { describeStuck, judge, type Verdict } from './verdict.js';
-import { SCHEMA } from './workload.js';
+import { HTTP_BASE, SCHEMA } from './workload.js';
 
 export interface SiegeReport extends Verdict {
   readonly instances: number;
@@ -27,13 +28,19 @@ export interface SiegeReport extends Verdict {
   /** COMMITs of starts whose answer never came. */
   readonly unknownCommits: number;
   readonly rolledBackStarts: number;
+  /** At HTTP requests. */
+  readonly attempts: number;
   readonly seconds: number;
 }
+
+/** In the calm; every jump ends all leases as well. */
+const JUMP_EVERY_MS = 4000;
 
 /** @throws when a proxy ends by itself, or when nothing happens any more: with what is stuck */
 export async function siege(options: ChaosOptions): Promise<SiegeReport> {
   const began = performance.now();
   const dice = new Dice(options.seed);
+  const endpoint = await openEndpoint(dice.fork());
   const database = await createTestDatabase();
   const role = await database.createRole('chaos');
   const root = new pg.Client({ connectionString: database.superUrl });
@@ -65,7 +72,12 @@ export async function siege(options: ChaosOptions): Promise<SiegeReport> {
     await root.query(SCHEMA);
     await root.query(`GRANT USAGE ON SCHEMA chaos TO ${role.name}`);
     await root.query(`GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA chaos TO ${role.name}`);
-    await root.query('SELECT df.grant_usage($1)', [role.name]);
+    await root.query('SELECT df.grant_usage($1, include_http => true)', [role.name]);
+    await root.query('INSERT INTO df.vars (owner, name, value) VALUES ($1::regrole, $2, $3)', [
+      role.name,
+      HTTP_BASE,
+      endpoint.url,
+    ]);
     await (proxies[0] as ProxyProcess).kill();
 
     attacks = new Attacks(options, proxies, dice.fork());
@@ -82,6 +94,7 @@ export async function siege(options: ChaosOptions): Promise<SiegeReport> {
 
     let seen = -1;
     let since = performance.now();
+    let jumped = since;
     for (;;) {
       const { rows } = await root.query<{ done: number; steps: number }>(
         `SELECT (SELECT count(*)::int FROM df.instances WHERE status IN ('completed', 'failed', 'cancelled')) AS done,
@@ -107,10 +120,17 @@ export async function siege(options: ChaosOptions): Promise<SiegeReport> {
       if (crash) throw new Error(crash);
       const failure = await Promise.race([failing, delay(100)]);
       if (failure instanceof Error) throw failure;
-      if (calm) await delay(50);
+      if (calm) {
+        await delay(50);
+        // what waits for the next minute need not be waited for
+        if (performance.now() - jumped > JUMP_EVERY_MS) {
+          jumped = performance.now();
+          await root.query(`UPDATE _df.clock SET shift = shift + interval '1 minute'`);
+        }
+      }
     }
 
-    const verdict = await judge(root, application.begun);
+    const verdict = await judge(root, application.begun, endpoint);
     await application.close();
     for (const proxy of proxies) await proxy.kill();
     const sum = (count: (proxy: ProxyProcess) => number) =>
@@ -126,6 +146,7 @@ export async function siege(options: ChaosOptions): Promise<SiegeReport> {
       failedStarts: sum((proxy) => proxy.failedStarts),
       unknownCommits: application.unknown,
       rolledBackStarts: application.rolledBack,
+      attempts: endpoint.attempts,
       seconds: (performance.now() - began) / 1000,
     };
   } finally {
@@ -136,6 +157,7 @@ export async function siege(options: ChaosOptions): Promise<SiegeReport> {
     await root.end().catch(() => {});
     await cutter.end().catch(() => {});
     await database.drop();
+    await endpoint.close();
   }
 }
 
@@ -152,6 +174,7 @@ export function tableOf(report: SiegeReport): string {
     ['proxy starts that failed', report.failedStarts],
     ['starts whose COMMIT went unanswered', report.unknownCommits],
     ['starts rolled back', report.rolledBackStarts],
+    ['HTTP requests made', report.attempts],
     ['duplicates', report.duplicates],
     ['lost', report.lost],
     ['duration', `${report.seconds.toFixed(1)} s`],

@@ -1,5 +1,6 @@
 /** What must be true when everything is over, and what is stuck when it is not. */
 import type pg from 'pg';
+import type { Endpoint } from './endpoint.js';
 import { labelOf, order, totalOf } from './workload.js';
 
 export interface Verdict {
@@ -12,7 +13,7 @@ export interface Verdict {
 }
 
 /** Judges orders 1 … `orders`. @param root a superuser's connection past the proxies */
-export async function judge(root: pg.Client, orders: number): Promise<Verdict> {
+export async function judge(root: pg.Client, orders: number, endpoint: Endpoint): Promise<Verdict> {
   const faults: string[] = [];
   const traces = new Map<string, number>();
   const found = await root.query<{ trace: string; times: number }>(
@@ -73,9 +74,29 @@ export async function judge(root: pg.Client, orders: number): Promise<Verdict> {
   const left = await root.query<{ what: string; count: number }>(
     `SELECT 'journal rows' AS what, count(*)::int AS count FROM _df.journal
      UNION ALL SELECT 'leases', count(*)::int FROM _df.instances WHERE owner IS NOT NULL OR token IS NOT NULL
+     UNION ALL SELECT 'signals', count(*)::int FROM _df.signals
      UNION ALL SELECT 'due instances', count(*)::int FROM _df.instances WHERE wake_at IS NOT NULL`,
   );
   for (const { what, count } of left.rows) if (count > 0) faults.push(`${count} ${what} are left`);
+  for (let number = 1; number <= orders; number += 1) {
+    const { kind, requests = 0 } = order(number);
+    const keys = endpoint.keys(number);
+    if (keys.size !== requests)
+      faults.push(`${kind}: ${keys.size} idempotency keys for ${requests} requests of order ${number}`);
+  }
+  const replies = await root.query<{ number: number; given: number[]; shown: string | null }>(
+    `SELECT o.number, array_agg(r.attempt) AS given, min(n.result ->> 'body') AS shown
+     FROM chaos.replies AS r
+     JOIN chaos.orders AS o ON o.number = r.instance
+     JOIN df.nodes AS n ON n.instance_id = o.instance AND n.node_type = 'HTTP'
+     GROUP BY o.number`,
+  );
+  for (const { number, given, shown } of replies.rows) {
+    if (given.length !== 1 || String(given[0]) !== shown || !endpoint.answered(number, given[0] as number))
+      faults.push(
+        `order ${number}: attempt ${shown} is shown, ${given.join(', ')} was given to the next step`,
+      );
+  }
   return { steps: expected.size - lost, duplicates, lost, faults };
 }
 

@@ -17,6 +17,10 @@ CREATE TABLE chaos.trace (
 CREATE INDEX ON chaos.trace (instance, step);
 -- what the application writes in the transaction that starts an instance
 CREATE TABLE chaos.orders (number int PRIMARY KEY, instance text NOT NULL);
+-- and in the one that sends a signal
+CREATE TABLE chaos.sent (number int, signal int, PRIMARY KEY (number, signal));
+-- which attempt at a request the step behind it was given
+CREATE TABLE chaos.replies (instance int NOT NULL, attempt int NOT NULL);
 CREATE FUNCTION chaos.dawdle() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_sleep(random() * 0.02);
@@ -29,6 +33,11 @@ CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT ON chaos.trace
 /** A trace as text: number/step/iteration. */
 export type Trace = string;
 
+export interface Signal {
+  readonly name: string;
+  readonly data: string;
+}
+
 export interface Order {
   readonly number: number;
   readonly kind: string;
@@ -37,7 +46,14 @@ export interface Order {
   readonly traces: readonly Trace[];
   /** What df.result must hold. */
   readonly total: number;
+  /** To be sent to it, in any order. */
+  readonly signals?: readonly Signal[];
+  /** Requests that it makes, each with an Idempotency-Key of its own, at the path of the order. */
+  readonly requests?: number;
 }
+
+/** The variable that holds where requests go. */
+export const HTTP_BASE = 'chaos_http';
 
 type Kind = (number: number) => Omit<Order, 'number' | 'kind'>;
 
@@ -111,6 +127,69 @@ const KINDS: Record<string, Kind> = {
     traces: [...times(n, 'a', 3), ...times(n, 'b', 3)],
     total: 3,
   }),
+
+  // two waits in a row need two signals, whichever came first and however early
+  signals: (n) => ({
+    graph:
+      `${lit(insert(n, 'a', '1', '1 AS v'))} ~> (df.wait_for_signal('go') |=> 'one') ~> ` +
+      `${lit(insert(n, 'b', '1', '1 AS v'))} ~> (df.wait_for_signal('go') |=> 'two') ~> ` +
+      lit(insert(n, 'end', '1', `${dataOf('one')} + ${dataOf('two')} AS total`)),
+    traces: once(n, 'a', 'b', 'end'),
+    total: 30,
+    signals: [10, 20].map((data) => ({ name: 'go', data: String(data) })),
+  }),
+
+  // one signal wakes both branches; the time-out of the third is nobody's signal
+  fan: (n) => ({
+    graph:
+      `df.join3((df.wait_for_signal('go') |=> 'x') ~> ${lit(insert(n, 'b', '1', `${dataOf('x')} AS v`))}, ` +
+      `df.sleep(1) ~> (df.wait_for_signal('go') |=> 'y'), (df.wait_for_signal('never', 1) |=> 'z')) ~> ` +
+      lit(insert(n, 'end', '1', `${dataOf('x')} + ${dataOf('y')} + ($z.timed_out)::int AS total`)),
+    traces: once(n, 'b', 'end'),
+    total: 9,
+    signals: [{ name: 'go', data: '4' }],
+  }),
+
+  // every iteration takes a signal; which one is in its trace
+  inbox: (n) => ({
+    graph:
+      `df.loop((df.wait_for_signal('tick') |=> 's') ~> ${lit(insert(n, 'body', dataOf('s'), '5 AS total'))}, ` +
+      `'SELECT count(*) < 3 FROM chaos.trace WHERE instance = ${n} AND step = ''body''')`,
+    traces: times(n, 'body', 3),
+    total: 5,
+    signals: [1, 2, 3].map((data) => ({ name: 'tick', data: String(data) })),
+  }),
+
+  schedule: (n) => ({
+    graph:
+      `${lit(insert(n, 'a', '1', '1 AS v'))} ~> df.wait_for_schedule('* * * * *') ~> ` +
+      `${lit(insert(n, 'b', '1', '1 AS v'))} ~> df.wait_for_schedule('* * * * *') ~> ` +
+      lit(insert(n, 'end', '1', '8 AS total')),
+    traces: once(n, 'a', 'b', 'end'),
+    total: 8,
+  }),
+
+  // what the step behind a request was given is what the request's node shows
+  request: (n) => ({
+    graph:
+      `${lit(insert(n, 'a', '1', '1 AS v'))} ~> (df.http('{${HTTP_BASE}}/${n}', 'POST', 'order ${n}') |=> 'r') ~> ` +
+      lit(
+        `WITH given AS (INSERT INTO chaos.replies SELECT ${n}, ($r.body)::int) ${insert(n, 'end', '1', '6 AS total')}`,
+      ),
+    traces: once(n, 'a', 'end'),
+    total: 6,
+    requests: 1,
+  }),
+
+  requests: (n) => ({
+    graph:
+      `df.loop((df.http('{${HTTP_BASE}}/${n}', 'GET') & ${lit(insert(n, 'a', rowsOf(n, 'a'), '1 AS v'))}) ~> ` +
+      `${lit(insert(n, 'b', rowsOf(n, 'b'), '2 AS total'))}, ` +
+      `'SELECT count(*) < 2 FROM chaos.trace WHERE instance = ${n} AND step = ''b''')`,
+    traces: [...times(n, 'a', 2), ...times(n, 'b', 2)],
+    total: 2,
+    requests: 2,
+  }),
 };
 
 const NAMES = Object.keys(KINDS);
@@ -135,6 +214,11 @@ function insert(n: number, step: string, iteration: string, returning: string): 
   // a short statement here, a longer one there: neither must always win
   const pause = step === 'b' || step === 'body' ? ' FROM pg_sleep(0.03)' : '';
   return `INSERT INTO chaos.trace (instance, step, iteration) SELECT ${n}, '${step}', ${iteration}${pause} RETURNING ${returning}`;
+}
+
+/** The number that a signal brought. */
+function dataOf(name: string): string {
+  return `($${name}.data)::int`;
 }
 
 function rowsOf(n: number, step: string): string {
