@@ -55,6 +55,7 @@ CREATE TABLE df.instances (
 
 CREATE INDEX idx_instances_status     ON df.instances (status, created_at DESC, id);
 CREATE INDEX idx_instances_created_at ON df.instances (created_at DESC, id);
+CREATE INDEX idx_instances_submitted_by ON df.instances (submitted_by, created_at DESC, id);  -- a role's own lists
 CREATE INDEX idx_instances_label      ON df.instances (label, created_at DESC, id) WHERE label IS NOT NULL;
 
 ALTER TABLE df.instances

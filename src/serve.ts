@@ -10,6 +10,7 @@ import type { ListenAddress } from './config/kinds.js';
 import { createCredentials, sealingKeys } from './credentials.js';
 import type { EngineSettings } from './engine/context.js';
 import { Executor } from './engine/executor.js';
+import { Retention } from './engine/retention.js';
 import type { Network } from './http/connect.js';
 import { Outbound } from './http/outbound.js';
 import { createLaunches } from './launches.js';
@@ -117,6 +118,9 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
     await executor.start();
     const cancellations = listenForCancellations(admin, log, (of) => executor.verify(of));
     closers.push(() => atMost(FAREWELL_MS, cancellations.close()));
+    const retention = new Retention(database, config, log);
+    retention.start();
+    closers.push(() => atMost(FAREWELL_MS, retention.stop()));
     await markReady(database);
     return {
       addresses,
@@ -129,6 +133,7 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
         log.level = next.logLevel;
         graceMs = next.drainTimeoutMs;
         Object.assign(settings, engineSettings(next));
+        retention.reload(next);
         sessions.change(poolLimits(next));
         executor.wake();
         launches.reload(next);

@@ -25,6 +25,8 @@ const changeable: ReadonlySet<SettingName> = new Set<SettingName>([
   'record_statements',
   'enable_superuser_instances',
   'list_instances_max_limit',
+  'retention_days',
+  'reconcile_interval',
   'http.mode',
   'http.allow',
   'http.block_private',

@@ -212,14 +212,12 @@ export const settings = {
   retention_days: setting(
     integer(0, 36_500),
     30,
-    'Age in days at which finished instances are removed; 0: at the next pass.',
-    'this version does not remove finished instances',
+    'Age in days at which finished instances are removed; 0: at the next pass. Of younger ones the newest 10000 stay.',
   ),
   reconcile_interval: setting(
     duration(0, 24 * hour),
     '1h',
-    'Time between two such passes; 0: none.',
-    'this version does not remove finished instances',
+    'Time between two such passes, of all proxies together; 0: none.',
   ),
 
   upstream_connect_timeout: setting(

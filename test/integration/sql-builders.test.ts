@@ -314,6 +314,7 @@ it('functions and operators have the signatures of the contract', async () => {
       "list_instances(status_filter text, limit_count integer, label_filter text, after_cursor text DEFAULT NULL::text)",
       "loop(body text, condition text DEFAULT NULL::text)",
       "loop_prefix_op(body text)",
+      "metrics() STRICT",
       "race(a text, b text) STRICT",
       "result(instance_id text) STRICT",
       "revoke_usage(p_role text)",
