@@ -321,6 +321,7 @@ it('functions and operators have the signatures of the contract', async () => {
       "run(instance_id text DEFAULT NULL::text)",
       "seq(a text, b text) STRICT",
       "setvar(name text, value text) STRICT",
+      "signal(instance_id text, signal_name text, signal_data text DEFAULT '{}'::text) STRICT",
       "sleep(seconds bigint) STRICT",
       "sql(query text) STRICT",
       "start(fut text, label text DEFAULT NULL::text, database text DEFAULT NULL::text, transaction_mode text DEFAULT 'caller'::text)",
