@@ -4,7 +4,8 @@
  */
 import { BlockList, isIP } from 'node:net';
 
-const RESTRICTED = new BlockList();
+// one list each: a list of both takes an IPv4 address for its mapped form, which is outside 2000::/3
+const RESTRICTED = { ipv4: new BlockList(), ipv6: new BlockList() };
 
 for (const [network, prefix] of [
   ['0.0.0.0', 8], // "this network": connects to this machine
@@ -24,7 +25,7 @@ for (const [network, prefix] of [
   ['224.0.0.0', 4], // multicast
   ['240.0.0.0', 4], // reserved; broadcast
 ] as const) {
-  RESTRICTED.addSubnet(network, prefix, 'ipv4');
+  RESTRICTED.ipv4.addSubnet(network, prefix, 'ipv4');
 }
 
 for (const [network, prefix] of [
@@ -40,11 +41,12 @@ for (const [network, prefix] of [
   ['2002::', 16], // 6to4: any IPv4 address
   ['3fff::', 20], // documentation
 ] as const) {
-  RESTRICTED.addSubnet(network, prefix, 'ipv6');
+  RESTRICTED.ipv6.addSubnet(network, prefix, 'ipv6');
 }
 
 /** Whether an address is not public. What is no address at all, or has a zone, is not either. */
 export function isRestricted(address: string): boolean {
   const family = address.includes('%') ? 0 : isIP(address);
-  return family === 0 || RESTRICTED.check(address, family === 4 ? 'ipv4' : 'ipv6');
+  if (family === 0) return true;
+  return family === 4 ? RESTRICTED.ipv4.check(address, 'ipv4') : RESTRICTED.ipv6.check(address, 'ipv6');
 }
