@@ -116,7 +116,7 @@ export class HttpStandIn {
       });
     });
     if (answer.afterMs !== undefined) await Promise.race([delay(answer.afterMs), gone]);
-    if (answer.hold === true) await Promise.race([this.#hold(), gone]);
+    if (answer.hold === true) await this.#hold(gone);
     if (seen.abandoned) return;
     await send(response, answer);
   }
@@ -131,14 +131,14 @@ export class HttpStandIn {
     return script as Answer;
   }
 
-  async #hold(): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const go = (): void => {
-        this.#held.delete(go);
-        resolve();
-      };
-      this.#held.add(go);
+  async #hold(gone: Promise<void>): Promise<void> {
+    let go!: () => void;
+    const released = new Promise<void>((resolve) => {
+      go = resolve;
     });
+    this.#held.add(go);
+    await Promise.race([released, gone]);
+    this.#held.delete(go);
   }
 }
 
