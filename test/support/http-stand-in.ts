@@ -43,7 +43,8 @@ export class HttpStandIn {
   readonly requests: SeenRequest[] = [];
   readonly #server: Server;
   readonly #scripts = new Map<string, Script>();
-  readonly #held = new Set<() => void>();
+  /** What lets each go on, and its path. */
+  readonly #held = new Map<() => void, string>();
   #counts = new Map<string, number>();
 
   private constructor(server: Server, scheme: string) {
@@ -85,9 +86,9 @@ export class HttpStandIn {
     return this.#held.size;
   }
 
-  /** Answers every request that is held. */
-  release(): void {
-    for (const go of [...this.#held]) go();
+  /** Answers every request that is held, or those for one path. */
+  release(path?: string): void {
+    for (const [go, of] of [...this.#held]) if (path === undefined || path === of) go();
   }
 
   async close(): Promise<void> {
@@ -116,7 +117,7 @@ export class HttpStandIn {
       });
     });
     if (answer.afterMs !== undefined) await Promise.race([delay(answer.afterMs), gone]);
-    if (answer.hold === true) await this.#hold(gone);
+    if (answer.hold === true) await this.#hold(withoutQuery(seen.path), gone);
     if (seen.abandoned) return;
     await send(response, answer);
   }
@@ -131,12 +132,12 @@ export class HttpStandIn {
     return script as Answer;
   }
 
-  async #hold(gone: Promise<void>): Promise<void> {
+  async #hold(path: string, gone: Promise<void>): Promise<void> {
     let go!: () => void;
     const released = new Promise<void>((resolve) => {
       go = resolve;
     });
-    this.#held.add(go);
+    this.#held.set(go, path);
     await Promise.race([released, gone]);
     this.#held.delete(go);
   }

@@ -23,6 +23,8 @@ export interface TestProxy {
   url(role: TestRole): string;
   /** Lines of the log, as JSON. Empty for a process of its own. */
   readonly logLines: readonly string[];
+  /** As SIGHUP with these settings; not of a process of its own. */
+  readonly reload?: (settings: Partial<Record<SettingName, string>>) => Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -40,17 +42,19 @@ export async function startProxyAt(
   network?: Network,
 ): Promise<Omit<TestProxy, 'url'>> {
   const logLines: string[] = [];
-  const config = loadConfig({
-    env,
-    sets: Object.entries(settings).map(([name, value]) => `${name}=${value}`),
-    flags: { listen: '127.0.0.1:0', upstream },
-  });
+  const configure = (texts: Partial<Record<SettingName, string>>) =>
+    loadConfig({
+      env,
+      sets: Object.entries(texts).map(([name, value]) => `${name}=${value}`),
+      flags: { listen: '127.0.0.1:0', upstream },
+    });
   const log = pino({ level: 'debug' }, { write: (line: string) => void logLines.push(line) });
-  const running = await serve(config, log, network);
+  const running = await serve(configure(settings), log, network);
   const { port } = running.addresses[0]!;
   return {
     port,
     logLines,
+    reload: (next) => running.reload(configure(next)),
     stop: () => running.stop(),
   };
 }
