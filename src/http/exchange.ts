@@ -55,12 +55,12 @@ export async function exchange(
 ): Promise<Response> {
   const url = allowedUrl(request.url, rules);
   const begun = performance.now();
-  const timeout = new AbortController();
-  const timer = setTimeout(
-    () => timeout.abort(TIMED_OUT),
-    Math.min(request.timeoutSeconds * 1000, LONGEST_MS),
-  );
-  const signal = AbortSignal.any([cancel, timeout.signal]);
+  const stop = new AbortController();
+  const { signal } = stop;
+  const cancelled = (): void => stop.abort(cancel.reason);
+  if (cancel.aborted) throw cancel.reason;
+  cancel.addEventListener('abort', cancelled);
+  const timer = setTimeout(() => stop.abort(TIMED_OUT), Math.min(request.timeoutSeconds * 1000, LONGEST_MS));
   let stage: 'connecting' | 'asking' | 'reading' = 'connecting';
   const client = new Client(url.origin, {
     pipelining: 0, // no second request: Connection: close
@@ -99,9 +99,10 @@ export async function exchange(
   } catch (error) {
     if (cancel.aborted) throw cancel.reason;
     if (error instanceof HttpFailure) throw error;
-    throw new HttpFailure(failureText(request, stage, timeout.signal.aborted, error));
+    throw new HttpFailure(failureText(request, stage, signal.aborted, error));
   } finally {
     clearTimeout(timer);
+    cancel.removeEventListener('abort', cancelled);
     client.destroy().catch(() => {});
   }
 }

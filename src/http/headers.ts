@@ -35,6 +35,20 @@ export function requestHeaders(given: Headers, added: Headers, what: string): He
   return [...sent, ...added.filter(([name]) => !names.has(name.toLowerCase()))];
 }
 
+/** What the user information of a URL means to the server (RFC 7617); null without any. */
+export function authorizationOf({ username, password }: URL): string | null {
+  if (username === '' && password === '') return null;
+  return `Basic ${Buffer.from(`${decoded(username)}:${decoded(password)}`).toString('base64')}`;
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 function printable(text: string): string {
   return text.replace(/[^\x20-\x7e]/g, '?').slice(0, 100);
 }

@@ -36,8 +36,8 @@ export class Outbound {
   }
 
   /** As `allowedUrl`, by the rules of now. */
-  judge(url: string): void {
-    allowedUrl(url, this.#rules);
+  judge(url: string): URL {
+    return allowedUrl(url, this.#rules);
   }
 
   /** As `exchange`, by the rules of now. */

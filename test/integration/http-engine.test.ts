@@ -152,18 +152,18 @@ describe('the result is recorded once', () => {
     for (const close of closers.splice(0).reverse()) await close();
   });
 
-  /** A second installation, so that no other proxy helps. */
-  async function elsewhere() {
-    const other = await Durable.open();
-    closers.push(() => other.close());
+  /** An installation of its own, so that no other proxy helps. */
+  let other: Durable;
+  beforeAll(async () => {
+    other = await Durable.open();
     await other.root.query('SELECT df.grant_usage($1, include_http => true)', [other.role.name]);
-    await other.app.query('CREATE TABLE log (what text)');
     await other.app.end();
     await other.proxy.stop();
-    return other;
-  }
+  });
+  afterAll(() => other?.close());
+
   const settings = { ...OPEN, lease_duration: '1s', poll_interval: '50ms', drain_timeout: '500ms' };
-  async function begin(other: Durable, proxy: TestProxy, expression: string): Promise<string> {
+  async function begin(proxy: TestProxy, expression: string): Promise<string> {
     const client = new pg.Client({ connectionString: proxy.url(other.role) });
     client.on('error', () => {});
     await client.connect();
@@ -171,11 +171,10 @@ describe('the result is recorded once', () => {
   }
 
   test('a proxy that is killed in the midst of a request: another sends it again, with the same key', async () => {
-    const other = await elsewhere();
     const first: SpawnedProxy = await spawnProxy({ database: other.database, settings });
     closers.push(() => first.stop());
     web.on('/killed', [{ hold: true }, { body: 'again' }]);
-    const id = await begin(other, first, `df.http('${web.url}/killed') |=> 'r' ~> df.sleep(1)`);
+    const id = await begin(first, `df.http('${web.url}/killed') |=> 'r' ~> df.sleep(1)`);
     await until(() => web.held === 1);
     first.child.kill('SIGKILL');
     await once(first.child, 'exit');
@@ -188,11 +187,9 @@ describe('the result is recorded once', () => {
   });
 
   test('what has been answered is not asked again, however the proxy ends', async () => {
-    const other = await elsewhere();
     const first: SpawnedProxy = await spawnProxy({ database: other.database, settings });
     closers.push(() => first.stop());
     const id = await begin(
-      other,
       first,
       `df.http('${web.url}/answered') ~> df.sleep(1) ~> df.http('${web.url}/last')`,
     );
@@ -207,13 +204,12 @@ describe('the result is recorded once', () => {
   });
 
   test('a stop waits for the answer as long as for a step, then gives the instance back', async () => {
-    const other = await elsewhere();
     web
       .on('/stop-long', [{ hold: true }, { body: 'by the next' }])
       .on('/stop-short', { afterMs: 200, body: 'in time' });
     const first = await startProxy({ database: other.database, settings });
-    const long = await begin(other, first, `df.http('${web.url}/stop-long')`);
-    const short = await begin(other, first, `df.http('${web.url}/stop-short')`);
+    const long = await begin(first, `df.http('${web.url}/stop-long')`);
+    const short = await begin(first, `df.http('${web.url}/stop-short')`);
     await until(() => web.held === 1 && web.seen('/stop-short').length === 1);
     await first.stop();
     expect(web.seen('/stop-long')[0]!.abandoned).toBe(true);

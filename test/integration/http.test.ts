@@ -149,6 +149,17 @@ describe('the request', () => {
     });
   });
 
+  test('carries the user information of the URL, which errors do not show', async () => {
+    const url = web.url.replace('://', '://me:secret@');
+    web.on('/login', { status: 500, body: 'no' });
+    expect(await d.failure(`df.http('${url}/login')`)).toBe(
+      `HTTP POST ${web.url.replace('://', '://me:***@')}/login returned 500: no`,
+    );
+    expect(web.seen('/login')[0]!.headers.authorization).toBe('Basic bWU6c2VjcmV0');
+    await d.complete(`df.http('${url}/own-login', 'GET', NULL, '{"authorization": "Bearer x"}')`);
+    expect(web.seen('/own-login')[0]!.headers.authorization).toBe('Bearer x');
+  });
+
   test('cannot have headers that end their line, or that lead it elsewhere', async () => {
     expect(
       await d.failure(

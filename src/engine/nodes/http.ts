@@ -6,7 +6,7 @@
 import { decodeBody, preview } from '../../http/body.js';
 import type { Request, Response } from '../../http/exchange.js';
 import { HttpFailure, shownUrl } from '../../http/failure.js';
-import { type Headers, requestHeaders } from '../../http/headers.js';
+import { authorizationOf, type Headers, requestHeaders } from '../../http/headers.js';
 import { encodeMultipart } from '../../http/multipart.js';
 import { HTTP_FUNCTIONS } from '../../state/http-privilege.js';
 import type { HttpNode } from '../graph.js';
@@ -54,8 +54,8 @@ async function attempt(walk: Walk, node: HttpNode, scope: Scope, strand: Strand)
       try {
         await checkPrivilege(walk, node);
         strand.stepSince = performance.now();
-        walk.context.outbound.judge(call.url);
-        const request = buildRequest(walk, node, call, scope);
+        const login = authorizationOf(walk.context.outbound.judge(call.url));
+        const request = buildRequest(walk, node, call, scope, login);
         return toResult(node, request, await walk.context.outbound.send(request, signal));
       } finally {
         strand.stepSince = null;
@@ -105,7 +105,13 @@ async function checkPrivilege(walk: Walk, { type }: HttpNode): Promise<void> {
   }
 }
 
-function buildRequest(walk: Walk, node: HttpNode, call: HttpCall, scope: Scope): Request {
+function buildRequest(
+  walk: Walk,
+  node: HttpNode,
+  call: HttpCall,
+  scope: Scope,
+  login: string | null,
+): Request {
   const { url, content, timeoutSeconds } = call;
   const method = METHODS[node.type].find((one) => one === call.method);
   if (method === undefined) {
@@ -117,6 +123,7 @@ function buildRequest(walk: Walk, node: HttpNode, call: HttpCall, scope: Scope):
     ['User-Agent', walk.context.outbound.userAgent],
     ['Idempotency-Key', `${walk.instance.id}:${node.id}:${scope.generations}`],
   ];
+  if (login !== null) added.push(['Authorization', login]);
   const what = `HTTP request failed: ${shownUrl(url)}`;
   if (content.kind === 'body') {
     return {

@@ -57,6 +57,23 @@ describe('the order of sources', () => {
     expect(config.listen).toEqual([{ host: '127.0.0.1', port: 4 }]);
   });
 
+  it('has the dot of a name as an underscore in the environment', () => {
+    const path = file('http.mode: off\nhttp.allow: [a.example, "*.b.example:8443"]\n');
+    const { http } = load({
+      file: path,
+      env: { PG_DURABLE_HTTP_MODE: 'allowlist' },
+      sets: ['http.block_private=off'],
+    });
+    expect(http).toMatchObject({ mode: 'allowlist', blockPrivate: false });
+    expect(http.allow).toEqual([
+      { host: 'a.example', below: false, port: null },
+      { host: 'b.example', below: true, port: 8443 },
+    ]);
+    expect(failure({ env: { PG_DURABLE_HTTP_ALLOW: '10.0.0.1' } })).toContain(
+      'bad value for setting "http.allow"',
+    );
+  });
+
   it('leaves out what is empty and what does not begin with PG_DURABLE_', () => {
     const config = load({
       file: file('log_level:\n'),

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { shownUrl } from '../../../src/http/failure.js';
-import { requestHeaders } from '../../../src/http/headers.js';
+import { authorizationOf, requestHeaders } from '../../../src/http/headers.js';
 import { encodeMultipart } from '../../../src/http/multipart.js';
 
 const ADDED = [
@@ -106,3 +106,14 @@ test.each([
   ['http://a:80/b@c', 'http://a:80/b@c'],
   ['http://a?x:y@z', 'http://a?x:y@z'],
 ])('errors show %s as %s', (url, shown) => expect(shownUrl(url)).toBe(shown));
+
+test('the user information of a URL is sent as Basic authorization', () => {
+  const of = (url: string) =>
+    authorizationOf(new URL(url))?.replace(/^Basic (.*)$/, (_, text: string) =>
+      Buffer.from(text, 'base64').toString(),
+    );
+  expect(of('http://a/')).toBeUndefined();
+  expect(of('http://user@a/')).toBe('user:');
+  expect(of('http://us%40er:p%3Aw%C3%BC@a/')).toBe('us@er:p:wü');
+  expect(of('http://u:%ZZ@a/')).toBe('u:%ZZ');
+});
