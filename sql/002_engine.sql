@@ -347,6 +347,20 @@ $$;
 COMMENT ON FUNCTION _df.is_older(text, text) IS
     'Compares two stamps <instance>::<generation>::<node>::<generation>… of one node, level by level from the outermost, as long as the branches agree. Owner only.';
 
+CREATE FUNCTION _df.shown(p_json text) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    -- search_path is the callers'
+AS $$
+BEGIN
+    RETURN p_json::jsonb;
+EXCEPTION
+    WHEN untranslatable_character OR invalid_text_representation THEN
+        RETURN regexp_replace(p_json, '(?<!\\)((?:\\\\)*)\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2})', '\1\\ufffd', 'g')::jsonb;
+END
+$$;
+COMMENT ON FUNCTION _df.shown(text) IS
+    'A result as df.nodes shows it. JSON can hold what jsonb cannot, a NUL or half of a surrogate pair: shown as U+FFFD. Owner only.';
+
 CREATE FUNCTION _df.record(
     p_instance   text,
     p_token      uuid,
@@ -437,7 +451,9 @@ BEGIN
     SET status         = CASE WHEN e.kind IN ('c', 'C') THEN 'completed'
                               WHEN e.kind IN ('f', 'F') THEN 'failed'
                               ELSE 'running' END,
-        result         = CASE WHEN e.kind IN ('c', 'C') THEN e.value::jsonb
+        result         = CASE WHEN e.kind IN ('c', 'C')
+                              THEN CASE WHEN strpos(e.value, '\u') > 0 THEN _df.shown(e.value)
+                                        ELSE e.value::jsonb END
                               WHEN e.kind IN ('f', 'F') THEN to_jsonb(e.value) END,
         error          = CASE WHEN e.kind IN ('f', 'F') THEN e.value END,
         status_details = jsonb_build_object('execution_id', e.stamp)

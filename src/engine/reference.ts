@@ -10,6 +10,28 @@ export interface NamedResult {
   readonly columns?: ReadonlyArray<readonly [name: string, type: string]> | undefined;
 }
 
+/** What results have been parsed to, while one text is substituted: it may refer to a large one many times. */
+let parsed: WeakMap<NamedResult, Json> | null = null;
+
+/** Runs `substitution`; a result that it looks into more than once is parsed once. */
+export function parsingOnce<T>(substitution: () => T): T {
+  parsed = new WeakMap();
+  try {
+    return substitution();
+  } finally {
+    parsed = null;
+  }
+}
+
+/** undefined when it is not JSON. */
+function parsedText(result: NamedResult): Json | undefined {
+  const before = parsed?.get(result);
+  if (before !== undefined) return before;
+  const value = tryParseJson(result.text);
+  if (value !== undefined) parsed?.set(result, value);
+  return value;
+}
+
 export type Names = ReadonlyMap<string, NamedResult>;
 
 /** How a value is written into the text: quoted as SQL, or as it is. */
@@ -17,6 +39,9 @@ export type Mode = 'sql' | 'raw';
 
 /** A substitution that cannot be made: the node fails with this message. */
 export class SubstitutionError extends Error {}
+
+/** A float's zero with a sign, which a numeric literal cannot have. */
+export const NEGATIVE_ZERO = /^-0(?:\.0+)?$/;
 
 export const MAX_EXPANDED_ROWS = 10_000;
 
@@ -29,7 +54,7 @@ export function rowsOf(value: Json): Json[] | null {
 
 /** The whole result as it is written into a text: first column of the first row, or the JSON itself. */
 export function wholeValue(name: string, result: NamedResult, nullSafe: boolean, mode: Mode): string {
-  const value = tryParseJson(result.text);
+  const value = parsedText(result);
   const rows = value === undefined ? null : rowsOf(value);
   if (rows !== null) return formatNullable(firstOfRows(name, rows, nullSafe), mode);
   if (mode === 'sql') return quoteLiteral(result.text);
@@ -38,7 +63,7 @@ export function wholeValue(name: string, result: NamedResult, nullSafe: boolean,
 
 /** The whole result as a value: first column of the first row, the JSON itself, or text that is no JSON. */
 export function wholeJson(name: string, result: NamedResult, nullSafe: boolean): Json {
-  const value = tryParseJson(result.text);
+  const value = parsedText(result);
   if (value === undefined) return result.text;
   const rows = rowsOf(value);
   return rows === null ? value : firstOfRows(name, rows, nullSafe);
@@ -67,7 +92,7 @@ export function columnJson(
   nullSafe: boolean,
   mode: Mode,
 ): Json | undefined {
-  const value = tryParseJson(result.text);
+  const value = parsedText(result);
   if (value === undefined) throw new SubstitutionError(`$${name}.${column}: result is not valid JSON`);
   const rows = rowsOf(value);
   let holder: Json;
@@ -118,7 +143,7 @@ function firstOfRows(name: string, rows: readonly Json[], nullSafe: boolean): Js
 
 /** The row set as an inline relation (SQL) or as a JSON array (raw). */
 export function rowSet(name: string, result: NamedResult, mode: Mode): string {
-  const value = tryParseJson(result.text);
+  const value = parsedText(result);
   if (value === undefined) throw new SubstitutionError(`$${name}.* — invalid result JSON: not valid JSON`);
   const rows = rowsOf(value);
   if (rows === null) throw new SubstitutionError(`$${name}.* — invalid result format`);
@@ -150,6 +175,8 @@ function emptyRelation(result: NamedResult): string {
 
 function relationCell(value: Json): string {
   if (value === null) return 'NULL';
+  // as a bare number it would lose its sign
+  if (value instanceof JsonNumber && NEGATIVE_ZERO.test(value.text)) return `'-0'::float8`;
   if (typeof value === 'boolean' || value instanceof JsonNumber) return format(value, 'sql');
   return `${format(value, 'sql')}::text`;
 }

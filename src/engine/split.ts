@@ -51,13 +51,7 @@ export function splitStatements(sql: string): string[] {
     if (c === "'" || c === '"') {
       at = endOfQuoted(sql, at, c, false);
     } else if (c === '$') {
-      DOLLAR_TAG.lastIndex = at;
-      const tag = DOLLAR_TAG.exec(sql)?.[0];
-      if (tag === undefined) at += 1;
-      else {
-        const end = sql.indexOf(tag, at + tag.length);
-        at = end < 0 ? sql.length : end + tag.length;
-      }
+      at = endOfDollarQuoted(sql, at) ?? at + 1;
     } else if (c === '(') {
       depth += 1;
       at += 1;
@@ -116,7 +110,17 @@ export function endOfComment(sql: string, from: number): number {
   return sql.length;
 }
 
-function endOfQuoted(sql: string, from: number, quote: string, backslash: boolean): number {
+/** Behind a literal that begins with a dollar there; undefined when none does. */
+export function endOfDollarQuoted(sql: string, from: number): number | undefined {
+  DOLLAR_TAG.lastIndex = from;
+  const tag = DOLLAR_TAG.exec(sql)?.[0];
+  if (tag === undefined) return undefined;
+  const end = sql.indexOf(tag, from + tag.length);
+  return end < 0 ? sql.length : end + tag.length;
+}
+
+/** Behind the literal or name that begins with the quote there. */
+export function endOfQuoted(sql: string, from: number, quote: string, backslash: boolean): number {
   for (let at = from + 1; at < sql.length; at += 1) {
     if (backslash && sql[at] === '\\') at += 1;
     else if (sql[at] === quote) {

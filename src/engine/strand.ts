@@ -150,6 +150,12 @@ export class Strand {
     }
     if (status !== 'T') return { kind: 'error', error: transactionControl() };
     this.#open = true;
+    const misread = wrongEncoding(session);
+    if (misread !== null) {
+      this.#failed = true; // rolls back
+      this.#open = false;
+      return { kind: 'error', error: misread };
+    }
     // one that a function of the user sets is found out the hard way: then the step is run again, under a limit lifted
     this.#timeLimited =
       session.timeLimited ||
@@ -336,6 +342,8 @@ export class Strand {
         : { kind: 'error', error };
     }
     this.#ahead = true;
+    const misread = wrongEncoding(session);
+    if (misread !== null) return { kind: 'error', error: misread };
     return { kind: 'rows', result: results.at(-2) as CommandResult };
   }
 
@@ -352,6 +360,8 @@ export class Strand {
     if (error !== null) return { kind: 'error', error };
     if (status !== 'I') return { kind: 'error', error: transactionControl() };
     this.#ahead = true;
+    const misread = wrongEncoding(session);
+    if (misread !== null) return { kind: 'error', error: misread };
     return { kind: 'rows', result: results[0] as CommandResult };
   }
 }
@@ -367,12 +377,30 @@ function withoutComments(sql: string): string {
 }
 
 function transactionControl(): ServerError {
+  return refusal(
+    '2D000',
+    'transaction control statements cannot be used in a durable step',
+    'Each step is a transaction of its own: it commits when its statements have succeeded.',
+  );
+}
+
+/** The step has changed client_encoding: what it returned would be read, and its checkpoint written, as other text. */
+function wrongEncoding({ encoding }: Session): ServerError | null {
+  if (encoding === 'UTF8') return null;
+  return refusal(
+    '0A000',
+    `client_encoding ${encoding} is not possible in a durable step`,
+    'Leave it at UTF8; convert_to() gives text in another encoding as bytea.',
+  );
+}
+
+function refusal(code: string, message: string, hint: string): ServerError {
   return {
     severity: 'ERROR',
-    code: '2D000',
-    message: 'transaction control statements cannot be used in a durable step',
+    code,
+    message,
     detail: undefined,
-    hint: 'Each step is a transaction of its own: it commits when its statements have succeeded.',
+    hint,
     position: undefined,
     where: undefined,
   };

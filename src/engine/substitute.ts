@@ -3,11 +3,14 @@
  * §5; decision #12 (a variable is recognised wherever its name stands alone in braces, also inside JSON). Pure.
  */
 import type { Json } from './json.js';
+import { isQuoted } from './quoted.js';
 import {
   columnJson,
   columnValue,
   type Mode,
   type Names,
+  NEGATIVE_ZERO,
+  parsingOnce,
   rowSet,
   wholeJson,
   wholeValue,
@@ -32,7 +35,8 @@ const LONE_REFERENCE = /^\s*\$([A-Za-z_][A-Za-z0-9_]*)(?:\.([A-Za-z_][A-Za-z0-9_
  */
 export function substitute(template: string, bindings: Bindings, mode: Mode): string {
   const text = template.includes('{') ? replaceVariables(template, bindings) : template;
-  return bindings.names.size > 0 && text.includes('$') ? replaceResults(text, bindings.names, mode) : text;
+  if (bindings.names.size === 0 || !text.includes('$')) return text;
+  return parsingOnce(() => replaceResults(text, bindings.names, mode));
 }
 
 /**
@@ -74,7 +78,7 @@ function replaceResults(text: string, names: Names, mode: Mode): string {
       if (!text.startsWith(name, dollar + 1)) continue;
       const found = referenceAt(text, dollar, name, names, mode);
       if (found !== null) {
-        replacement = found.value;
+        replacement = mode === 'sql' ? guardSign(found.value, text, dollar, found.end) : found.value;
         from = found.end;
         break;
       }
@@ -82,6 +86,22 @@ function replaceResults(text: string, names: Names, mode: Mode): string {
     out += replacement;
   }
   return out + text.slice(from);
+}
+
+const CAST_FOLLOWS = /\s*::/y;
+const OPERATOR_CHARACTER = /[-+*/<>=~!@#%^&|`?]/;
+
+/**
+ * A negative number is written bare, but where its sign would be taken for something else: `-5::int8` is the negative
+ * of `5::int8` (an error for the smallest, and for `::text`), `1 -$n` would begin a comment, `a @$n` be the operator @-.
+ */
+function guardSign(value: string, text: string, start: number, end: number): string {
+  if (!value.startsWith('-')) return value;
+  CAST_FOLLOWS.lastIndex = end;
+  const cast = CAST_FOLLOWS.test(text);
+  if (!cast && !OPERATOR_CHARACTER.test(text[start - 1] ?? '')) return value;
+  if (isQuoted(text, start)) return value;
+  return cast && NEGATIVE_ZERO.test(value) ? "'-0'" : `(${value})`;
 }
 
 /** The forms in their order: row set, column, null-safe whole, whole. null when none applies to this name. */

@@ -85,6 +85,8 @@ export class Session {
   dirty = false;
   /** Whether it has a statement_timeout from the beginning: of the proxy's configuration, the role or the database. */
   timeLimited = false;
+  /** client_encoding, as the server reports it. What is sent and read here is UTF-8. */
+  encoding = 'UTF8';
   closed = false;
 
   readonly #socket: Socket;
@@ -306,6 +308,9 @@ export class Session {
       case 0x4b: // K: BackendKeyData
         this.cancelKey = Buffer.from(buffer.subarray(start, end));
         return;
+      case 0x53: // S: ParameterStatus
+        this.#parameter(buffer, start, end);
+        return;
       case 0x47: // G: CopyInResponse. The Sync behind it is swallowed by the copy: only a new session is clean again
         this.#refuse(copyRefused('COPY FROM STDIN'));
         return;
@@ -313,7 +318,7 @@ export class Session {
         this.#refuse(copyRefused('COPY TO STDOUT'));
         return;
       default:
-        return; // ParseComplete, BindComplete, NoData, notices, notifications, parameters
+        return; // ParseComplete, BindComplete, NoData, notices, notifications
     }
   }
 
@@ -322,6 +327,11 @@ export class Session {
     this.#fatal = error;
     this.#socket.destroy();
     this.#end(error.message);
+  }
+
+  #parameter(buffer: Buffer, start: number, end: number): void {
+    const [name, value] = buffer.toString('latin1', start, end).split('\0');
+    if (name === 'client_encoding') this.encoding = value as string;
   }
 
   #complete(tag: string): void {

@@ -43,6 +43,13 @@ export async function visitSql(walk: Walk, node: SqlNode, scope: Scope, strand: 
     if (error instanceof SubstitutionError) return fail(error.message);
     throw error;
   }
+  // JSON can hold it, a statement cannot: the message would end there
+  if (sql.includes('\0')) {
+    return fail(
+      sqlFailure('invalid byte sequence for encoding "UTF8": 0x00'),
+      JSON.stringify({ sqlstate: '22021' }),
+    );
+  }
   const step = await strand.execute(splitStatements(sql));
   switch (step.kind) {
     case 'refused':
@@ -83,7 +90,8 @@ async function toResult(
   }
   if (keepColumns) {
     const nameOf = (field: Field) => builtinName(field.type) ?? names.get(field.type) ?? 'text';
-    return { text: NO_ROWS, columns: fields.map((field) => [field.name, nameOf(field)] as const) };
+    // of repeated names the last counts, as in rows
+    return { text: NO_ROWS, columns: [...new Map(fields.map((field) => [field.name, nameOf(field)]))] };
   }
   const shapeOf = (field: Field): Shape =>
     builtinShape(field.type) ?? shapes.get(field.type) ?? { kind: 'text' };

@@ -101,11 +101,14 @@ export function isoTimestamp(text: string, zoned: boolean): string {
   }
   const [h = 0, m = 0, s = 0] = zone.slice(1).split(':').map(Number);
   const offset = (zone.startsWith('-') ? -1 : 1) * (h * 3600 + m * 60 + s);
+  // the calendar repeats after 400 years: a Date reaches no further than the year 275760
+  const era = Math.floor((Number(year) - 2000) / 400) * 400;
   const moment = new Date(0);
-  moment.setUTCFullYear(Number(year), Number(month) - 1, Number(day));
+  moment.setUTCFullYear(Number(year) - era, Number(month) - 1, Number(day));
   moment.setUTCHours(Number(hour), Number(minute), Number(second) - offset);
-  const iso = moment.toISOString();
-  return `${iso.slice(0, iso.indexOf('.'))}${digits}+00:00`;
+  if (moment.getUTCFullYear() + era < 1) return text; // the year before 1 is 1 BC
+  const inUtc = String(moment.getUTCFullYear() + era).padStart(4, '0');
+  return `${inUtc}${moment.toISOString().slice(4, 19)}${digits}+00:00`;
 }
 
 function fractionDigits(fraction: string): string {

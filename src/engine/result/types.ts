@@ -29,6 +29,8 @@ const SCALARS: ReadonlyArray<readonly [oid: number, name: string, shape: Shape, 
   [17, 'bytea', TEXT, 1001],
   [18, '"char"', TEXT, 1002],
   [19, 'name', TEXT, 1003],
+  [22, 'int2vector', TEXT, 1006],
+  [30, 'oidvector', TEXT, 1013],
   [20, 'bigint', { kind: 'number' }, 1016],
   [21, 'smallint', { kind: 'number' }, 1005],
   [23, 'integer', { kind: 'number' }, 1007],
@@ -82,13 +84,14 @@ export function builtinShape(oid: number): Shape | undefined {
   return known.get(oid);
 }
 
-/** The SQL name of a built-in type, for a cast; undefined when it must be looked up. */
+/** The SQL name of a built-in type, for a cast of NULL; undefined when it must be looked up. */
 export function builtinName(oid: number): string | undefined {
-  return names.get(oid);
+  return known.get(oid)?.kind === 'void' ? 'text' : names.get(oid);
 }
 
 /**
- * Everything about the given types and the types that they are made of: type, base, element, delimiter, attributes.
+ * Everything about the given types and the types that they are made of: type, element and delimiter of an array, base of
+ * a domain, attributes, name. A name is good under any search_path; a type that no column can have is called text.
  * Parameter 1: the OIDs, as an array literal. Run in the step's own session: qualified, whatever its search_path.
  */
 export const LOOK_UP_TYPES = `
@@ -99,7 +102,7 @@ WITH RECURSIVE wanted (oid) AS (
     FROM wanted AS w
     JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) w.oid
     CROSS JOIN LATERAL (
-        SELECT t.typelem WHERE t.typcategory OPERATOR(pg_catalog.=) 'A'
+        SELECT e.oid FROM pg_catalog.pg_type AS e WHERE e.typarray OPERATOR(pg_catalog.=) t.oid
         UNION ALL
         SELECT t.typbasetype WHERE t.typtype OPERATOR(pg_catalog.=) 'd'
         UNION ALL
@@ -111,8 +114,7 @@ WITH RECURSIVE wanted (oid) AS (
           AND NOT a.attisdropped
     ) AS m (oid)
 )
-SELECT t.oid, t.typtype, t.typcategory, t.typelem, t.typbasetype,
-       (SELECT e.typdelim FROM pg_catalog.pg_type AS e WHERE e.oid OPERATOR(pg_catalog.=) t.typelem),
+SELECT t.oid, t.typtype, e.oid, e.typdelim, t.typbasetype,
        (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attname, a.atttypid::pg_catalog.int8)
                                    ORDER BY a.attnum)
         FROM pg_catalog.pg_attribute AS a
@@ -120,9 +122,14 @@ SELECT t.oid, t.typtype, t.typcategory, t.typelem, t.typbasetype,
           AND a.attrelid OPERATOR(pg_catalog.=) t.typrelid
           AND a.attnum OPERATOR(pg_catalog.>) 0
           AND NOT a.attisdropped),
-       pg_catalog.format_type(t.oid, NULL)
+       CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'p' THEN 'text'
+            WHEN n.nspname OPERATOR(pg_catalog.=) 'pg_catalog' THEN pg_catalog.format_type(t.oid, NULL)
+            ELSE pg_catalog.quote_ident(n.nspname) OPERATOR(pg_catalog.||) '.'
+                 OPERATOR(pg_catalog.||) pg_catalog.quote_ident(t.typname) END
 FROM wanted AS w
-JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) w.oid`;
+JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) w.oid
+JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
+LEFT JOIN pg_catalog.pg_type AS e ON e.typarray OPERATOR(pg_catalog.=) t.oid`;
 
 export interface LookedUp {
   readonly shapes: ReadonlyMap<number, Shape>;
@@ -138,11 +145,11 @@ export function readLookUp(rows: ReadonlyArray<ReadonlyArray<string | null>>): L
     if (done !== undefined) return done;
     const row = byOid.get(oid);
     if (row === undefined || depth > 32) return TEXT;
-    const [, type, category, element, base, delimiter, attributes] = row;
+    const [, type, element, delimiter, base, attributes] = row;
     let shape: Shape = TEXT;
     if (type === 'd') {
       shape = resolve(Number(base), depth + 1);
-    } else if (category === 'A') {
+    } else if (element !== null) {
       shape = { kind: 'array', element: resolve(Number(element), depth + 1), delimiter: delimiter ?? ',' };
     } else if (type === 'c') {
       const list = JSON.parse(attributes ?? '[]') as Array<[string, number]>;
@@ -155,5 +162,5 @@ export function readLookUp(rows: ReadonlyArray<ReadonlyArray<string | null>>): L
     return shape;
   };
   for (const oid of byOid.keys()) resolve(oid, 0);
-  return { shapes, names: new Map(rows.map((row) => [Number(row[0]), row[7] ?? 'text'] as const)) };
+  return { shapes, names: new Map(rows.map((row) => [Number(row[0]), row[6] ?? 'text'] as const)) };
 }

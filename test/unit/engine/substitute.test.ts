@@ -77,6 +77,29 @@ describe('$name in SQL', () => {
     expect(sql('$r', bind({ r: rows('{"n":9223372036854775807}') }))).toBe('9223372036854775807');
   });
 
+  test('a negative number is bare, but where its sign would mean something else', () => {
+    const bindings = bind({ n: rows('{"v":-5}'), z: rows('{"v":-0.0}'), t: rows('{"v":"-5"}') });
+    for (const [template, text] of [
+      ['$n', '-5'],
+      ['$n + 1', '-5 + 1'],
+      ['$n::int8', '(-5)::int8'],
+      ['$n ::int8', '(-5) ::int8'],
+      ['1 -$n', '1 -(-5)'],
+      ['1 - $n', '1 - -5'],
+      ['a @$n.v', 'a @(-5)'],
+      [`'x$n::y' || $n::text`, `'x-5::y' || (-5)::text`],
+      [`"-$n" /* -$n */ -- -$n`, '"--5" /* --5 */ -- --5'],
+      [`$q$-$n$q$ -$n`, '$q$--5$q$ -(-5)'],
+      [`E'\\'-$n' -$n`, `E'\\'--5' -(-5)`],
+      ['$z::float8', `'-0'::float8`],
+      ['$t::int', `'-5'::int`],
+    ] as const) {
+      expect(sql(template, bindings)).toBe(text);
+    }
+    expect(raw('-$n::x', bindings)).toBe('--5::x');
+    expect(sql('$z.*', bindings)).toBe(`(VALUES ('-0'::float8)) AS "z"("v")`);
+  });
+
   test('other JSON is one quoted literal', () => {
     expect(sql('$j', bind({ j: `[{"a":"it's"}]` }))).toBe(`'[{"a":"it''s"}]'`);
     expect(sql('$j', bind({ j: '"text"' }))).toBe(`'"text"'`);
