@@ -94,6 +94,9 @@ CREATE FUNCTION df.cancel(instance_id text, reason text DEFAULT 'Cancelled by us
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    IF _df.control_leaves() THEN
+        RETURN _df.launch('df.cancel()', 'cancel', ARRAY[instance_id, reason]);
+    END IF;
     PERFORM FROM df.instances AS u WHERE u.id = cancel.instance_id;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING

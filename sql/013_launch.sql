@@ -380,4 +380,18 @@ $$;
 COMMENT ON FUNCTION _df.launch(text, text, text[]) IS
     'Has the proxy do something of this kind in a transaction and a session of its own, as current_user, and returns its answer; p_what is the name for messages. Anybody: it can do for nobody what he could not do himself. Caller''s rights.';
 
+CREATE FUNCTION _df.control_leaves() RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN _df.setting('signal_transaction_mode', 'caller') = 'new'
+           -- a step is a transaction by itself, and its session has no proxy to ask; and there it is done that way already
+           AND current_setting('df.in_workflow', true) IS DISTINCT FROM 'true'
+           AND current_setting('df.launched', true) IS DISTINCT FROM 'on';
+END
+$$;
+COMMENT ON FUNCTION _df.control_leaves() IS
+    'Whether df.signal and df.cancel leave the caller''s transaction (setting signal_transaction_mode). Anybody.';
+
 SELECT _df.close_tables();

@@ -73,6 +73,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'XX000', MESSAGE = 'Instance ID cannot be empty';
     ELSIF signal_name = '' THEN
         RAISE EXCEPTION USING ERRCODE = 'XX000', MESSAGE = 'Signal name cannot be empty';
+    ELSIF _df.control_leaves() THEN
+        RETURN _df.launch('df.signal()', 'signal', ARRAY[instance_id, signal_name, signal_data]);
     END IF;
     PERFORM FROM df.instances AS u WHERE u.id = signal.instance_id;
     IF NOT FOUND THEN

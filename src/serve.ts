@@ -209,6 +209,7 @@ function sqlSettings(config: Config): Map<string, string> {
     ],
     ['database', config.upstream.database],
     ['enable_superuser_instances', config.enableSuperuserInstances ? 'on' : 'off'],
+    ['signal_transaction_mode', config.signalTransactionMode],
     ['new_transaction_start_timeout', String(config.newTransactionStartTimeoutMs)],
     ['list_instances_max_limit', String(config.listInstancesMaxLimit)],
   ]);

@@ -21,6 +21,7 @@ const changeable: ReadonlySet<SettingName> = new Set<SettingName>([
   'step_statement_timeout',
   'max_new_transaction_starts',
   'new_transaction_start_timeout',
+  'signal_transaction_mode',
   'max_loop_iterations',
   'record_statements',
   'enable_superuser_instances',

@@ -60,6 +60,7 @@ export interface Config {
   readonly executionAcquireTimeoutMs: number;
   readonly maxNewTransactionStarts: number;
   readonly newTransactionStartTimeoutMs: number;
+  readonly signalTransactionMode: 'caller' | 'new';
   readonly leaseDurationMs: number;
   readonly pollIntervalMs: number;
   /** 0: a session is closed when its step is done. */
@@ -135,6 +136,7 @@ export function toConfig(
     executionAcquireTimeoutMs: values.execution_acquire_timeout!,
     maxNewTransactionStarts: values.max_new_transaction_starts!,
     newTransactionStartTimeoutMs: values.new_transaction_start_timeout!,
+    signalTransactionMode: values.signal_transaction_mode!,
     leaseDurationMs: values.lease_duration!,
     pollIntervalMs: values.poll_interval!,
     sessionIdleTimeoutMs: values.session_idle_timeout!,

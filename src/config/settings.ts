@@ -167,6 +167,12 @@ export const settings = {
     '5s',
     'How long such a start waits for its turn.',
   ),
+  signal_transaction_mode: setting(
+    oneOf(['caller', 'new']),
+    'caller',
+    'Whether df.signal and df.cancel are part of the transaction of the caller, or take effect at once and whatever ' +
+      "becomes of it, as df.start with transaction_mode => 'new' and under the same limits.",
+  ),
   credentials_file: setting(
     path,
     undefined,

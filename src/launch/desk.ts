@@ -9,15 +9,38 @@ import type { Logger } from 'pino';
 import { showPresence } from '../state/launch.js';
 
 const RECONNECT_MS = 500;
+const PRESENCE_EVERY_MS = 50;
 /** No statement of the desk waits for anything: a server that takes longer has gone. */
 const ANSWER_MS = 10_000;
+
+/** An open connection, and its statements one after the other. */
+export class DeskConnection {
+  readonly #client: pg.Client;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(client: pg.Client) {
+    this.#client = client;
+  }
+
+  /** Runs `work` when all that was handed in before has ended. */
+  inTurn<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(() => work(this.#client));
+    this.#turn = mine.catch(() => {});
+    return mine;
+  }
+
+  /** Ends it, when it is not known what its session holds. */
+  giveUp(): void {
+    this.#client.end().catch(() => {});
+  }
+}
 
 export class Desk {
   readonly #config: pg.ClientConfig;
   readonly #log: Logger;
   readonly #onLost: () => void;
   #client: pg.Client | null = null;
-  #open: pg.Client | null = null;
+  #open: DeskConnection | null = null;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -37,7 +60,7 @@ export class Desk {
   }
 
   /** Null while there is none. */
-  get connection(): pg.Client | null {
+  get connection(): DeskConnection | null {
     return this.#open;
   }
 
@@ -48,19 +71,15 @@ export class Desk {
     await this.#client?.end().catch(() => {});
   }
 
-  /** Ends a connection of which it is not known what its session holds. */
-  giveUp(connection: pg.Client): void {
-    if (this.#open === connection) connection.end().catch(() => {});
-  }
-
   async #connect(): Promise<void> {
     const mine = new pg.Client(this.#config);
+    const connection = new DeskConnection(mine);
     this.#client = mine;
     let ended = false;
     const again = (error?: unknown): void => {
       if (ended) return;
       ended = true;
-      const wasOpen = this.#open === mine;
+      const wasOpen = this.#open === connection;
       if (wasOpen) this.#open = null;
       mine.end().catch(() => {});
       if (this.#closed) return;
@@ -72,11 +91,19 @@ export class Desk {
     mine.on('end', () => again());
     try {
       await mine.connect();
-      await showPresence(mine);
+      await this.#show(connection);
       if (this.#closed) await mine.end();
-      else if (!ended) this.#open = mine;
+      else if (!ended) this.#open = connection;
     } catch (error) {
       again(error);
     }
+  }
+
+  /** Nobody can keep it from working, whatever locks he has: until it can be shown, callers wait a little longer. */
+  async #show(connection: DeskConnection): Promise<void> {
+    if (await connection.inTurn(showPresence)) return;
+    setTimeout(() => {
+      if (this.#open === connection) this.#show(connection).catch(() => connection.giveUp());
+    }, PRESENCE_EVERY_MS).unref();
   }
 }

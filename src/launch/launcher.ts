@@ -28,7 +28,8 @@ import {
   takeSlot,
 } from '../state/launch.js';
 import type { SessionPool } from '../upstream/pool.js';
-import { Desk } from './desk.js';
+import { Desk, type DeskConnection } from './desk.js';
+import { errands } from './errands.js';
 import { type LaunchRequest, readRequest } from './request.js';
 import { GONE, runErrand } from './run.js';
 
@@ -55,6 +56,8 @@ export interface LauncherOptions {
 /** Between two looks for a slot that another proxy has given back. */
 const SLOT_POLL_MS = 100;
 const BUSY_MS = 2;
+/** Twice as long as a request can be taken after it was made, which `_df.launch_take` sees to. */
+const FORGET_MS = 120_000;
 /** A caller reads his answer at once; this is for one that is stopped. */
 const UNREAD_MS = 1000;
 const SETTLE_EVERY_MS = 5;
@@ -83,7 +86,7 @@ interface Answered {
 
 /** What hangs on one connection of the desk. */
 class Round {
-  readonly connection: pg.Client;
+  readonly connection: DeskConnection;
   readonly held = new Set<Slot>();
   readonly answered = new Map<string, Answered>();
   waiters: Waiter[] = [];
@@ -93,17 +96,9 @@ class Round {
   settling = false;
   poll: NodeJS.Timeout | undefined;
   lost = false;
-  /** Statements, one after the other: what is held must be known when a slot is asked for. */
-  #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(connection: pg.Client) {
+  constructor(connection: DeskConnection) {
     this.connection = connection;
-  }
-
-  inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const mine = this.#turn.then(work);
-    this.#turn = mine.catch(() => {});
-    return mine;
   }
 }
 
@@ -112,6 +107,9 @@ export class Launcher {
   readonly #desk: Desk;
   #round: Round | null = null;
   #come = 0;
+  /** Seals of requests that are not answered yet. */
+  readonly #active = new Set<string>();
+  readonly #used = new Used();
   readonly #running = new Set<Promise<void>>();
   #closed = false;
 
@@ -141,17 +139,28 @@ export class Launcher {
   ask(notice: PrivateNotice): void {
     const request = readRequest(notice);
     const round = this.#currentRound();
-    if (request === undefined || round === null || this.#closed || this.#come >= MAX_COME) {
+    if (
+      request === undefined ||
+      round === null ||
+      this.#closed ||
+      this.#come >= MAX_COME ||
+      this.#active.has(request.seal) ||
+      this.#used.has(request.seal)
+    ) {
       this.#options.log.debug('a request was dropped');
       return;
     }
+    this.#active.add(request.seal);
     const running = this.#handle(request, round)
       .catch((error: unknown) => {
         this.#options.log.warn({ err: error }, 'a request was not answered');
         // what the session holds of it is not known
-        this.#desk.giveUp(round.connection);
+        round.connection.giveUp();
       })
-      .finally(() => this.#running.delete(running));
+      .finally(() => {
+        this.#active.delete(request.seal);
+        this.#running.delete(running);
+      });
     this.#running.add(running);
   }
 
@@ -181,6 +190,7 @@ export class Launcher {
       this.#options.log.debug({ state: taken.state, pid: request.pid }, 'a request was dropped');
       return;
     }
+    this.#used.add(request.seal);
     const slot = taken.slot === NO_SLOT ? await this.#wait(taken.waiting, round) : taken.slot;
     if (round.lost) return;
     const answer = slot === NOBODY_WAITS ? '-' : await this.#run(request, taken, slot);
@@ -192,10 +202,10 @@ export class Launcher {
     try {
       const began = performance.now();
       for (;;) {
-        const taken = await round.inTurn(async () => {
+        const taken = await round.connection.inTurn(async (client) => {
           // who waits already goes first
           const slots = round.waiters.length > 0 ? 0 : this.#options.settings.slots;
-          const answer = await takeRequest(round.connection, request, slots, [...round.held]);
+          const answer = await takeRequest(client, request, slots, [...round.held]);
           if (answer.state === 'taken' && answer.slot >= 0) round.held.add(answer.slot);
           return answer;
         });
@@ -230,14 +240,12 @@ export class Launcher {
 
   /** Gives slots to those who wait, in order. */
   #serve(round: Round): void {
-    void round
-      .inTurn(async () => {
+    void round.connection
+      .inTurn(async (client) => {
         for (;;) {
           const [next] = round.waiters;
           if (next === undefined || round.lost) return;
-          const slot = await takeSlot(round.connection, next.waiting, this.#options.settings.slots, [
-            ...round.held,
-          ]);
+          const slot = await takeSlot(client, next.waiting, this.#options.settings.slots, [...round.held]);
           if (slot === NO_SLOT) return;
           if (slot >= 0) round.held.add(slot);
           if (round.waiters[0] === next) round.waiters.shift();
@@ -245,18 +253,22 @@ export class Launcher {
           next.resolve(slot);
         }
       })
-      .catch(() => this.#desk.giveUp(round.connection))
+      .catch(() => round.connection.giveUp())
       .finally(() => this.#pollSlots(round));
   }
 
   /** @returns `+` and what was asked for, or `-` and why there is none */
   async #run(request: LaunchRequest, { role, kind }: Proven, slot: Slot): Promise<string> {
     const { sessions, controlDatabase, settings, log } = this.#options;
+    const errand = errands.get(kind);
+    if (errand === undefined) return `-this proxy does not know how to ${kind}`;
     if (slot === NO_SLOT) {
-      return `-pg_durable: transaction_mode => 'new' launch limit reached (max_new_transaction_starts=${settings.slots}). Timed out after ${settings.slotTimeoutMs / 1000}s waiting for a launch slot before opening the loopback session.`;
+      return errand.refused(
+        `pg_durable: transaction_mode => 'new' launch limit reached (max_new_transaction_starts=${settings.slots}). Timed out after ${settings.slotTimeoutMs / 1000}s waiting for a launch slot before opening the loopback session.`,
+      );
     }
     const outcome = await runErrand(sessions, {
-      kind,
+      errand,
       role: { name: role, id: request.role },
       database: controlDatabase,
       body: request.body,
@@ -281,7 +293,7 @@ export class Launcher {
     }
     if (round.lost) return;
     round.readyBytes += bytes;
-    await round.inTurn(() => giveAnswer(round.connection, seal, cut, slot));
+    await round.connection.inTurn((client) => giveAnswer(client, seal, cut, slot));
     round.held.delete(slot);
     round.answered.set(seal, { seal, waiting, bytes, until: performance.now() + UNREAD_MS });
     if (round.waiters.length > 0) this.#serve(round);
@@ -293,7 +305,7 @@ export class Launcher {
     round.settling = true;
     setTimeout(() => {
       void this.#settleNow(round)
-        .catch(() => this.#desk.giveUp(round.connection))
+        .catch(() => round.connection.giveUp())
         .finally(() => {
           round.settling = false;
           if (round.answered.size > 0 && !round.lost) this.#settle(round);
@@ -307,11 +319,31 @@ export class Launcher {
     const given: Given[] = [...round.answered.values()].map(({ seal, waiting, until }) => {
       return { seal, waiting, late: until <= now };
     });
-    for (const seal of await round.inTurn(() => settleAnswers(round.connection, given))) {
+    for (const seal of await round.connection.inTurn((client) => settleAnswers(client, given))) {
       round.readyBytes -= round.answered.get(seal)?.bytes ?? 0;
       round.answered.delete(seal);
     }
     for (const go of round.blocked.splice(0)) go();
+  }
+}
+
+/** Seals of requests that were genuine: each counts once. Those that are forgotten are too old to be taken again. */
+class Used {
+  #recent = new Set<string>();
+  #older = new Set<string>();
+  #since = performance.now();
+
+  has(seal: string): boolean {
+    return this.#recent.has(seal) || this.#older.has(seal);
+  }
+
+  add(seal: string): void {
+    if (performance.now() - this.#since > FORGET_MS) {
+      this.#older = this.#recent;
+      this.#recent = new Set();
+      this.#since = performance.now();
+    }
+    this.#recent.add(seal);
   }
 }
 

@@ -2,11 +2,11 @@
 import { OpenFailure } from '../upstream/open.js';
 import { LoginRefused, type PooledRole, type SessionPool } from '../upstream/pool.js';
 import { ConnectionLost, type ServerError, type Session } from '../upstream/session.js';
-import { type Errand, errands } from './errands.js';
+import type { Errand } from './errands.js';
 import { readArguments, waitingOf } from './request.js';
 
 export interface Launch {
-  readonly kind: string;
+  readonly errand: Errand;
   readonly role: PooledRole;
   readonly database: string;
   readonly body: string;
@@ -36,15 +36,16 @@ const ROLLBACK = { sql: 'ROLLBACK' };
 
 /** @returns `+` and the text that the statement gave, `-` and an error text, or GONE */
 export async function runErrand(sessions: SessionPool, launch: Launch): Promise<string> {
-  const errand = errands.get(launch.kind);
-  if (errand === undefined) return `-this proxy does not know how to ${launch.kind}`;
+  const { errand } = launch;
   const parameters = readArguments(launch.body);
-  if (parameters === undefined) return '-malformed request';
+  if (parameters === undefined) return errand.refused('malformed request');
   let session: Session;
   try {
     session = await sessions.acquire(launch.role, launch.database, LAUNCH_TIMEOUT_MS);
   } catch (error) {
-    return `-Failed to connect to database '${launch.database}' as '${launch.role.name}'. Error: ${whyNot(error)}`;
+    return errand.refused(
+      `Failed to connect to database '${launch.database}' as '${launch.role.name}'. Error: ${whyNot(error)}`,
+    );
   }
   // Nothing of a user's runs in these sessions, so there is nothing to reset between two of them.
   const waiting = String(waitingOf(launch.about));
@@ -56,22 +57,26 @@ export async function runErrand(sessions: SessionPool, launch: Launch): Promise<
       COMMIT,
     ]);
     if (status !== 'I') await session.run([ROLLBACK]);
-    if (error !== null) return error.code === 'DF102' ? GONE : `-${textOf(error, errand)}`;
+    if (error !== null) return error.code === 'DF102' ? GONE : answerTo(error, errand);
     return `+${results[1]?.rows[0]?.[0] ?? ''}`;
   } catch (error) {
     if (!(error instanceof ConnectionLost)) throw error;
-    return `-${errand.failed(error.message)}`;
+    return errand.failed(error.message);
   } finally {
     sessions.release(session);
   }
 }
 
-function textOf({ code, message }: ServerError, errand: Errand): string {
+function answerTo({ code, message }: ServerError, errand: Errand): string {
   if (code === '55P03') {
-    return `pg_durable: transaction_mode => 'new' launch hit lock_timeout after ${LAUNCH_TIMEOUT_MS}ms while waiting on a lock in the loopback session: ${message}`;
+    return errand.refused(
+      `pg_durable: transaction_mode => 'new' launch hit lock_timeout after ${LAUNCH_TIMEOUT_MS}ms while waiting on a lock in the loopback session: ${message}`,
+    );
   }
   if (code === '57014') {
-    return `pg_durable: transaction_mode => 'new' launch hit statement_timeout after ${LAUNCH_TIMEOUT_MS}ms while running df.start() in the loopback session: ${message}`;
+    return errand.refused(
+      `pg_durable: transaction_mode => 'new' launch hit statement_timeout after ${LAUNCH_TIMEOUT_MS}ms while running ${errand.name} in the loopback session: ${message}`,
+    );
   }
   return errand.failed(message);
 }

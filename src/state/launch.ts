@@ -37,9 +37,15 @@ export interface Given {
   readonly late: boolean;
 }
 
-/** For as long as the session lives, callers can see that there is somebody to ask. */
-export async function showPresence(client: ClientBase): Promise<void> {
-  await client.query('SELECT pg_catalog.pg_advisory_lock_shared(1146504275, 3)');
+/**
+ * For as long as the session lives, callers can see that there is somebody to ask.
+ * @returns false: somebody has the lock that says so. A caller has it for a moment when he looks.
+ */
+export async function showPresence(client: ClientBase): Promise<boolean> {
+  const { rows } = await client.query<{ shown: boolean }>(
+    'SELECT pg_catalog.pg_try_advisory_lock_shared(1146504275, 3) AS shown',
+  );
+  return rows[0]!.shown;
 }
 
 /**
