@@ -11,6 +11,7 @@ import { createCredentials, sealingKeys } from './credentials.js';
 import type { EngineSettings } from './engine/context.js';
 import { Executor } from './engine/executor.js';
 import { Retention } from './engine/retention.js';
+import { RESET } from './engine/strand.js';
 import type { Network } from './http/connect.js';
 import { Outbound } from './http/outbound.js';
 import { createLaunches } from './launches.js';
@@ -81,6 +82,7 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
       credentials,
       connectTimeoutMs: config.upstreamConnectTimeoutMs,
       controlDatabase: upstream.database,
+      reset: RESET,
       ...poolLimits(config),
     });
     closers.push(() => sessions.close());

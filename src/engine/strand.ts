@@ -37,7 +37,7 @@ const ROLLBACK: Command = { sql: 'ROLLBACK' };
  * What DISCARD ALL does, but for forgetting plans: those are not a thing that a step could see of another, and making
  * the checkpoint's anew costs as much as the rest of a step. In a transaction of its own, so that no rollback undoes it.
  */
-const RESET: readonly Command[] = [
+export const RESET: readonly Command[] = [
   'BEGIN',
   'CLOSE ALL',
   'SET SESSION AUTHORIZATION DEFAULT',

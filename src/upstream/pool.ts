@@ -9,6 +9,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { cancelPacket } from '../wire/startup.js';
 import type { UpstreamAddress } from './address.js';
 import { forwardCancel } from './cancel.js';
+import type { Command } from './command.js';
 import type { CredentialStore } from './credentials.js';
 import { Servers, type Target } from './dial.js';
 import { type Delays, LoginWaits } from './login-waits.js';
@@ -32,6 +33,8 @@ export interface SessionPoolOptions extends SessionPoolLimits {
   readonly connectTimeoutMs: number;
   /** Idle sessions of other databases are soon closed: nobody could drop or copy such a database. */
   readonly controlDatabase: string;
+  /** Takes from a session all that its last step has left in it; for one that stays idle. None: nothing is left. */
+  readonly reset?: readonly Command[];
 }
 
 /** No slot became free in time. */
@@ -60,6 +63,8 @@ export interface PooledRole {
   readonly id: string;
 }
 
+/** How long what its last step has left in an idle session may stay: session-level locks, temporary tables. */
+const TIDY_AFTER_MS = 100;
 /** How long an idle session of another than the control database is kept. */
 const AWAY_IDLE_MS = 500;
 
@@ -78,6 +83,7 @@ interface Idle {
   readonly key: string;
   readonly session: Session;
   readonly timer: NodeJS.Timeout;
+  readonly tidying: NodeJS.Timeout | undefined;
 }
 
 export class SessionPool {
@@ -306,11 +312,26 @@ export class SessionPool {
       away ? Math.min(AWAY_IDLE_MS, idleTimeoutMs) : idleTimeoutMs,
     );
     timer.unref();
-    this.#idle.push({ key, session, timer });
+    const { reset } = this.#options;
+    const tidying =
+      session.dirty && reset !== undefined
+        ? setTimeout(() => void this.#tidy(session, reset), TIDY_AFTER_MS)
+        : undefined;
+    tidying?.unref();
+    this.#idle.push({ key, session, timer, tidying });
     session.onClose(() => {
       const at = this.#idle.findIndex((idle) => idle.session === session);
       if (at >= 0) this.#takeIdle(at);
     });
+  }
+
+  /** The next step in this session would do it, but may be long in coming. */
+  async #tidy(session: Session, reset: readonly Command[]): Promise<void> {
+    this.#reuse(this.#idle.findIndex((idle) => idle.session === session));
+    const flight = await session.run(reset).catch(() => null);
+    if (flight?.error === null) session.dirty = false;
+    else session.close();
+    this.release(session);
   }
 
   #closeIdle(session: Session): void {
@@ -321,6 +342,7 @@ export class SessionPool {
   #takeIdle(at: number): Session {
     const [idle] = this.#idle.splice(at, 1) as [Idle];
     clearTimeout(idle.timer);
+    clearTimeout(idle.tidying);
     return idle.session;
   }
 }

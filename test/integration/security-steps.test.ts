@@ -267,6 +267,32 @@ describe('the checkpoint', () => {
 });
 
 describe('a step’s rights end with it', () => {
+  test('locks, tables, cursors and channels that it leaves behind go soon, also when nothing comes after it', async () => {
+    await d.complete(
+      quote(
+        `SELECT pg_advisory_lock(4712); CREATE TEMP TABLE kept (n int); DECLARE c CURSOR WITH HOLD FOR SELECT * FROM public.work; LISTEN kept`,
+      ),
+    );
+    await until(
+      async () =>
+        (await d.value(
+          `SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND objid = 4712 AND granted`,
+        )) === 0,
+      { timeoutMs: 5000 },
+    );
+    await until(
+      async () => (await d.value(`SELECT count(*)::int FROM pg_class WHERE relname = 'kept'`)) === 0,
+    );
+    // and the session itself is kept, and used again
+    expect(
+      await d.value(
+        `SELECT count(*)::int FROM pg_stat_activity WHERE usename = $1 AND application_name = 'pg_durable:worker:workflow-sql'`,
+        [d.role.name],
+      ),
+    ).toBeGreaterThan(0);
+    await d.complete(`'SELECT 1'`);
+  });
+
   test('another’s rights, taken with SET ROLE, are not the next step’s', async () => {
     const group = await d.user('lent', { login: false });
     await d.root.query(`GRANT ${group.name} TO ${d.role.name}`);
