@@ -52,8 +52,7 @@ DECLARE
             'df.grant_usage(text,boolean,boolean)', 'EXECUTE WITH GRANT OPTION') THEN 'function grant_usage'
         WHEN p_helpers AND NOT has_function_privilege(
             'df.revoke_usage(text)', 'EXECUTE WITH GRANT OPTION') THEN 'function revoke_usage'
-        WHEN p_helpers AND NOT has_function_privilege(
-            to_regprocedure('df.metrics()'), 'EXECUTE WITH GRANT OPTION') THEN 'function metrics'
+        WHEN p_helpers AND NOT has_function_privilege('df.metrics()', 'EXECUTE WITH GRANT OPTION') THEN 'function metrics'
         WHEN NOT (has_table_privilege('df.instances', 'SELECT WITH GRANT OPTION')
                   AND has_column_privilege('df.instances', 'status', 'UPDATE WITH GRANT OPTION')
                   AND has_column_privilege('df.instances', 'id', 'INSERT WITH GRANT OPTION')) THEN 'table instances'
@@ -92,10 +91,7 @@ BEGIN
                 'df.http_multipart(text, text, jsonb, jsonb, integer)' || v_to;
     END IF;
     IF with_grant THEN
-        EXECUTE 'GRANT EXECUTE ON FUNCTION df.grant_usage(text, boolean, boolean), df.revoke_usage(text)' || v_to;
-        IF to_regprocedure('df.metrics()') IS NOT NULL THEN
-            EXECUTE 'GRANT EXECUTE ON FUNCTION df.metrics()' || v_to;
-        END IF;
+        EXECUTE 'GRANT EXECUTE ON FUNCTION df.grant_usage(text, boolean, boolean), df.revoke_usage(text), df.metrics()' || v_to;
     END IF;
     FOREACH v_right IN ARRAY ARRAY[
         'SELECT ON df.instances',
@@ -134,7 +130,6 @@ BEGIN
         'df.grant_usage(text,boolean,boolean)',
         'df.revoke_usage(text)'
     ] LOOP
-        CONTINUE WHEN to_regprocedure(v_right) IS NULL;
         BEGIN
             EXECUTE 'REVOKE EXECUTE ON FUNCTION ' || v_right || v_from;
         EXCEPTION

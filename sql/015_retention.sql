@@ -97,3 +97,5 @@ COMMENT ON FUNCTION _df.remove(text[], int) IS
     'Removes finished instances with all that belongs to them, in their order, until about p_rows rows of instances and nodes are gone; done: ids it has dealt with. Owner only.';
 
 REVOKE EXECUTE ON FUNCTION _df.begin_pass(float8), _df.outdated(int, int, int), _df.remove(text[], int) FROM PUBLIC;
+
+SELECT _df.close_tables();

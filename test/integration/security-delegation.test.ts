@@ -53,6 +53,10 @@ describe('whoever was given rights with_grant', () => {
     await grant(chief.client, deputy.role.name, 'with_grant => true');
     await grant(deputy.client, user.role.name);
     expect(await works(user.client)).toBe(true);
+    expect(await value(deputy.client, 'SELECT total_instances > 0 FROM df.metrics()')).toBe(true);
+    expect(await failure(user.client, 'SELECT * FROM df.metrics()')).toBe(
+      '42501: permission denied for function metrics',
+    );
     // what the deputy gave is not the chief's to take
     await revoke(chief.client, user.role.name);
     expect(await works(user.client)).toBe(true);
