@@ -254,8 +254,8 @@ export class Executor {
   #turn(others: boolean): Turn | null {
     if (!this.#more) return null;
     const held = new Map<string, number>();
-    for (const { claimed } of this.#held.values()) {
-      if (claimed.roleId !== null) held.set(claimed.roleId, (held.get(claimed.roleId) ?? 0) + 1);
+    for (const { claimed, isAway } of this.#held.values()) {
+      if (claimed.roleId !== null && !isAway) held.set(claimed.roleId, (held.get(claimed.roleId) ?? 0) + 1);
     }
     return { held, others, after: this.#after };
   }

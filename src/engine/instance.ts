@@ -66,6 +66,11 @@ export class Instance {
     }
   }
 
+  /** Whether it does nothing but wait for answers to requests. */
+  get isAway(): boolean {
+    return this.#walk?.isAway ?? false;
+  }
+
   /** It is not ours any more (cancelled, lease lost): stop everything, write nothing. */
   lose(): void {
     this.#lost = true;

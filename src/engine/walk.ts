@@ -67,6 +67,8 @@ export class Walk {
   readonly context: EngineContext;
   /** Entries made in this walk: a composite during which none was made has been stamped before. */
   made = 0;
+  /** Whether all that is active waits for something outside the database. */
+  isAway = false;
   /** Resolves once, with the reason for which the walk ended. */
   readonly halted: Promise<Halt>;
 
@@ -77,7 +79,6 @@ export class Walk {
   #active = 0;
   /** Of these, how many wait for something outside the database. */
   #outside = 0;
-  #isAway = false;
   /** Whether something was committed since the claim. */
   progressed = false;
   #since = performance.now();
@@ -228,8 +229,8 @@ export class Walk {
 
   #weigh(): void {
     const isAway = this.#outside > 0 && this.#active === this.#outside && !this.#isHalted;
-    if (isAway === this.#isAway) return;
-    this.#isAway = isAway;
+    if (isAway === this.isAway) return;
+    this.isAway = isAway;
     this.context.away(isAway ? 1 : -1);
   }
 
