@@ -8,6 +8,7 @@ const ALONE = [
   'test/integration/fair-slots.test.ts',
   'test/integration/login.test.ts',
   'test/integration/scale.test.ts',
+  'test/integration/signals-scale.test.ts',
   'test/integration/volume.test.ts',
   'test/clients/pgbench.test.ts',
   'test/fuzz/fuzz.test.ts',

@@ -269,6 +269,7 @@ export class Executor {
     if (others) this.#othersAt = performance.now();
     const tokens = Array.from({ length: room }, newToken);
     this.#offered = new Set(tokens);
+    const askedAt = performance.now();
     let answer: Claim;
     try {
       answer = await claim(database, this.#owner, tokens, this.#turn(others), this.#answerMs);
@@ -293,7 +294,7 @@ export class Executor {
     this.#more = full || answer.after !== 0 || answer.instances.length === tokens.length;
     for (const { id, token, signals } of answer.held ?? []) {
       const instance = this.#held.get(id);
-      if (instance?.claimed.token === token) instance.deliver(signals ?? []);
+      if (instance?.claimed.token === token) instance.deliver(signals ?? [], askedAt);
     }
     for (const claimed of answer.instances) {
       const instance = new Instance(claimed, signalsOf(claimed.id, answer.claimed), this.#context);

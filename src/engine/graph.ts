@@ -3,6 +3,7 @@
  * §3.2 (how an envelope is stored).
  */
 import type { GraphRows } from '../state/claim.js';
+import { Takers } from './takers.js';
 
 interface Common {
   readonly id: string;
@@ -59,6 +60,8 @@ export interface Graph {
   readonly expandsRowSets: boolean;
   /** Names for which something waits: no other signal can be taken. */
   readonly signals: ReadonlySet<string>;
+  readonly takers: Takers;
+  readonly races: ReadonlySet<string>;
 }
 
 export class GraphError extends Error {}
@@ -80,6 +83,7 @@ export function buildGraph(rows: GraphRows): Graph {
   const seen = new Set<string>();
   let expandsRowSets = false;
   const signals = new Set<string>();
+  const races = new Set<string>();
 
   const build = (id: string | null | undefined, of: string, depth: number): Node => {
     if (typeof id !== 'string') throw new GraphError(`node ${of} lacks a child`);
@@ -114,6 +118,7 @@ export function buildGraph(rows: GraphRows): Graph {
         return { ...common, type, branches: ids.map((branch) => build(branch, id, depth)) };
       }
       case 'RACE':
+        races.add(id);
         return { ...common, type, branches: [build(left, id, depth), build(right, id, depth)] };
       case 'LOOP': {
         const condition = configOf(query, id).condition_node;
@@ -155,7 +160,7 @@ export function buildGraph(rows: GraphRows): Graph {
   };
 
   const root = build(rows.root, 'the instance', 0);
-  return { root, expandsRowSets, signals };
+  return { root, expandsRowSets, signals, takers: new Takers(root), races };
 }
 
 function configOf(query: string | null, id: string): Record<string, unknown> {

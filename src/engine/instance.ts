@@ -24,6 +24,8 @@ export class Instance {
   readonly #inbox: Inbox;
   /** Signals have come while they could not be taken in. */
   #missed = false;
+  /** When signals were last numbered (performance.now). */
+  #numberedAt = 0;
   #walk: Walk | null = null;
   #lost = false;
   #released = false;
@@ -91,10 +93,11 @@ export class Instance {
   /**
    * New signals, with the positions that they are to have: they are numbered under the token, then they are heard. One
    * list at a time, because waits take signals in their order; what is left out here comes again with a later claim.
+   * @param askedAt when they were asked for (performance.now): what was numbered later may be among them
    */
-  deliver(signals: readonly SignalRow[]): void {
+  deliver(signals: readonly SignalRow[], askedAt: number): void {
     if (signals.length === 0) return;
-    if (!(this.#walk?.hears ?? false) || this.#inbox.busy) {
+    if (!(this.#walk?.hears ?? false) || this.#inbox.busy || askedAt <= this.#numberedAt) {
       this.#missed = true;
       return;
     }
@@ -109,6 +112,7 @@ export class Instance {
     );
     this.#inbox.numbering(
       written.finally(() => {
+        this.#numberedAt = performance.now();
         this.#missed = false;
         this.#context.wake(); // for what has come since
       }),

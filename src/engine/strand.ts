@@ -65,10 +65,12 @@ const SETS_TIME_LIMIT = /statement_timeout/i;
 
 /** Statements that refuse a transaction block, and procedures that end one: run without, at-least-once. */
 const NEEDS_NO_TRANSACTION = new Set(['25001', '2D000']);
+const MENTIONS_DF = /\bdf"?\s*\./i;
 const ENDS_TRANSACTION =
   /^(?:commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|prepare\s+transaction)\b/i;
 
 export class Strand {
+  readonly parent: Strand | null;
   state: 'active' | 'waiting' | 'suspended' | 'ended' = 'active';
   stopped = false;
   /** Entries that are not yet committed, in order. */
@@ -93,16 +95,17 @@ export class Strand {
   /** The last step is committed and its checkpoint is not: it ran outside a transaction, or in another database. */
   #ahead = false;
 
-  readonly #parent: Strand | null;
+  /** The open transaction has called functions of df: its commit may make instances due. */
+  #mentions = false;
 
   constructor(walk: Walk, parent: Strand | null) {
     this.#walk = walk;
-    this.#parent = parent;
+    this.parent = parent;
   }
 
   /** Whether it is the given strand, or a branch below it. */
   isWithin(other: Strand): boolean {
-    return this === other || (this.#parent?.isWithin(other) ?? false);
+    return this === other || (this.parent?.isWithin(other) ?? false);
   }
 
   push(entry: Entry): void {
@@ -156,6 +159,7 @@ export class Strand {
       this.#open = false;
       return { kind: 'error', error: misread };
     }
+    this.#mentions ||= statements.some((sql) => MENTIONS_DF.test(sql));
     // one that a function of the user sets is found out the hard way: then the step is run again, under a limit lifted
     this.#timeLimited =
       session.timeLimited ||
@@ -217,6 +221,7 @@ export class Strand {
     this.#open = branch.#open;
     this.#failed = branch.#failed;
     this.#ahead = branch.#ahead;
+    this.#mentions = branch.#mentions;
     this.#timeLimited = branch.#timeLimited;
     branch.#session = null;
     branch.#open = false;
@@ -306,6 +311,8 @@ export class Strand {
 
   #confirm(): void {
     this.#walk.confirm(this.pending);
+    if (this.#mentions) this.#walk.context.wake();
+    this.#mentions = false;
     this.pending = [];
     this.generation = null;
     this.#open = false;
@@ -359,6 +366,7 @@ export class Strand {
     if (status !== 'I') this.#failed = true; // it has begun a transaction: the next flight rolls it back
     if (error !== null) return { kind: 'error', error };
     if (status !== 'I') return { kind: 'error', error: transactionControl() };
+    if (MENTIONS_DF.test(sql)) this.#walk.context.wake();
     this.#ahead = true;
     const misread = wrongEncoding(session);
     if (misread !== null) return { kind: 'error', error: misread };

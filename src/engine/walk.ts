@@ -16,6 +16,7 @@ import type { ConnectionLost, ServerError, Session } from '../upstream/session.j
 import { isSsiConflict } from './conflict.js';
 import type { EngineContext } from './context.js';
 import { failureDetail, judgeCommitFailure, sqlFailure } from './failure.js';
+import { floorOf } from './floor.js';
 import type { Graph, Node } from './graph.js';
 import type { Inbox } from './inbox.js';
 import type { Journal } from './journal.js';
@@ -280,7 +281,7 @@ export class Walk {
     const earliest = this.#earliest(dueAt);
     const listens = ready !== undefined || this.listens;
     strand.pending.unshift(...this.#marks()); // first: a timer that begins shows by itself
-    const gone = this.inbox.gone((name) => this.#floor(name, false));
+    const gone = this.inbox.gone((name) => floorOf(name, this.graph, this.#strands, false));
     const inbox: InboxChange | undefined = gone.length > 0 ? { gone } : undefined;
     const seconds = Math.max(0, earliest - performance.now()) / 1000;
     await strand.flush({ kind: 'parked', wake: seconds < Number.POSITIVE_INFINITY ? seconds : null }, inbox);
@@ -348,7 +349,7 @@ export class Walk {
   /** A loop that is never parked must not keep what it has taken. */
   tidyInbox(): void {
     if (this.inbox.size < TIDY_AT) return;
-    const gone = this.inbox.gone((name) => this.#floor(name, true));
+    const gone = this.inbox.gone((name) => floorOf(name, this.graph, this.#strands, true));
     if (gone.length === 0) return;
     this.inbox.drop(gone);
     const { id, token } = this.instance;
@@ -357,23 +358,6 @@ export class Walk {
       (lost) => lost && this.hears && this.halt('lost'),
       () => {}, // they come again with the next claim
     );
-  }
-
-  /**
-   * The position of a name that every strand has gone beyond.
-   * @param committed what is not committed does not count
-   */
-  #floor(name: string, committed: boolean): number {
-    if (!this.graph.signals.has(name)) return Number.POSITIVE_INFINITY;
-    let floor = Number.POSITIVE_INFINITY;
-    for (const strand of this.#strands) {
-      if (strand.state === 'suspended') continue; // it goes on from where its branches have got to
-      floor = Math.min(floor, strand.path.at(-1)?.scope.positions.get(name) ?? 0);
-      if (!committed) continue;
-      for (const { kind, due } of strand.pending)
-        if (kind === 'c' && due !== null) floor = Math.min(floor, due - 1);
-    }
-    return floor;
   }
 
   // ---- ends -----------------------------------------------------------------------------------------------------
