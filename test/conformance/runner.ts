@@ -51,7 +51,7 @@ export class Runner {
       await runner.#granting(() => runner.#open());
       await runner.#script(items);
     } finally {
-      await runner.#granting(() => runner.#close()).finally(() => root.end());
+      await runner.#close().finally(() => root.end());
     }
   }
 
@@ -88,24 +88,27 @@ export class Runner {
     const { root } = this.#d;
     for (const client of this.#sessions.values()) await client.end().catch(() => {});
     const names = [...this.#names.values()];
-    const left = await root
-      .query<{ id: string }>(
-        `SELECT id FROM df.instances WHERE status IN ('pending', 'running')
-         AND submitted_by::text = ANY ($1)`,
+    const drop = async (kind: string, catalogue: string, column: string): Promise<void> => {
+      const { rows } = await root.query<{ name: string }>(
+        `SELECT ${column} AS name FROM ${catalogue} WHERE ${column} = ANY ($1)`,
         [names],
-      )
-      .catch(() => ({ rows: [] }));
-    for (const { id } of left.rows) await root.query('SELECT df.cancel($1)', [id]);
-    for (const name of names) {
-      await root.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
-      await root.query(`DROP SCHEMA IF EXISTS ${name} CASCADE`);
+      );
+      for (const { name } of rows) await root.query(`DROP ${kind.replace('%', name)}`);
+    };
+    if (await this.#d.value(`SELECT to_regclass('df.instances')`)) {
+      await root.query(
+        `SELECT df.cancel(id) FROM df.instances WHERE status IN ('pending', 'running') AND submitted_by::text = ANY ($1)`,
+        [names],
+      );
     }
-    for (const name of names) {
-      const { rows } = await root.query('SELECT FROM pg_roles WHERE rolname = $1', [name]);
-      if (rows.length === 0) continue;
-      await root.query(`DROP OWNED BY ${name} CASCADE`);
-      if (name !== this.#names.get('app')) await root.query(`DROP ROLE ${name}`);
-    }
+    await drop('DATABASE % WITH (FORCE)', 'pg_database', 'datname');
+    await drop('SCHEMA % CASCADE', 'pg_namespace', 'nspname');
+    await this.#granting(async () => {
+      await drop('OWNED BY % CASCADE', 'pg_roles', 'rolname');
+      // the first one is dropped with the database
+      names.splice(names.indexOf(this.#names.get('app')!), 1);
+      await drop('ROLE %', 'pg_roles', 'rolname');
+    });
   }
 
   async #script(items: readonly Item[]): Promise<void> {
