@@ -355,7 +355,7 @@ BEGIN
     RETURN p_json::jsonb;
 EXCEPTION
     WHEN untranslatable_character OR invalid_text_representation THEN
-        RETURN regexp_replace(p_json, '(?<!\\)((?:\\\\)*)\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2})', '\1\\ufffd', 'g')::jsonb;
+        RETURN regexp_replace(p_json, E'(?<!\\\\)((?:\\\\\\\\)*)\\\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2})', E'\\1\\\\ufffd', 'g')::jsonb;
 END
 $$;
 COMMENT ON FUNCTION _df.shown(text) IS

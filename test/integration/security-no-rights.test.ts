@@ -71,6 +71,7 @@ const FUNCTIONS: Record<string, Access> = {
   '_df.compact': 'text',
   '_df.config_nodes': 'text',
   '_df.close_tables': 'owner',
+  '_df.control_leaves': 'text',
   '_df.cron_field': 'text',
   '_df.cron_valid': 'text',
   '_df.cron_value': 'text',
@@ -123,6 +124,7 @@ const FUNCTIONS: Record<string, Access> = {
   '_df.setting': 'guarded',
   '_df.shorten': 'text',
   '_df.start_new': 'text',
+  '_df.shown': 'owner',
   '_df.step': 'text',
 };
 
@@ -136,7 +138,7 @@ const PUBLIC_RIGHTS: Record<string, string[]> = {
 };
 
 /** Functions that run under the search_path of their caller, and say why where they are. */
-const UNPINNED = ['_df.is_older', '_df.lock_in_turn', '_df.record', 'df.explain'];
+const UNPINNED = ['_df.is_older', '_df.lock_in_turn', '_df.record', '_df.shown', 'df.explain'];
 const WITH_DF = ['df.as_op', 'df.loop_prefix_op'];
 
 interface Routine {

@@ -172,7 +172,6 @@ describe('the checkpoint', () => {
       `SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_nestloop = off; SET plan_cache_mode = force_custom_plan; SET jit_above_cost = 0; SET work_mem = '64kB'`,
       `SET client_min_messages = error; SET check_function_bodies = off; SET plpgsql.extra_errors = 'all'; SET plpgsql.check_asserts = off`,
       `SET df.in_workflow = 'false'; SET df.starting = '00000000'; SET df.cancel_reason = 'boom'; SET df.non_future_helper = 'boom'`,
-      `SET client_encoding = 'LATIN1'`,
       `SAVEPOINT a; SAVEPOINT b; SAVEPOINT c`,
       `SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED`,
       `DECLARE c CURSOR WITH HOLD FOR SELECT 1; LISTEN _df_cancel; PREPARE p AS SELECT 1; NOTIFY _df_cancel, 'boom'`,
