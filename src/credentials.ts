@@ -2,6 +2,7 @@
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import type { Config } from './config/config.js';
+import { isMissing } from './state/missing.js';
 import { rolesNamedLike } from './state/role.js';
 import { EnvironmentPasswords } from './upstream/credentials/environment.js';
 import { loadSealingKeys } from './upstream/credentials/keys.js';
@@ -58,6 +59,10 @@ export function createCredentials(
   return new CredentialStore(config.upstream.hosts, {
     sources,
     vault,
-    onUnsaved: (role, err) => log.warn({ role, err }, 'credential of a role not sealed, kept in memory'),
+    onUnsaved: (role, err) =>
+      log[isMissing(err) ? 'debug' : 'warn'](
+        { role, err },
+        'credential of a role not sealed, kept in memory',
+      ),
   });
 }

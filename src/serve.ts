@@ -15,11 +15,11 @@ import { RESET } from './engine/strand.js';
 import type { Network } from './http/connect.js';
 import { Outbound } from './http/outbound.js';
 import { createLaunches } from './launches.js';
+import { Installation, type WrittenSettings } from './installation.js';
 import { readClientTls } from './proxy/client-tls-files.js';
 import { createSessions } from './sessions.js';
 import { listenForCancellations } from './state/cancellations.js';
 import { migrate } from './state/migrate.js';
-import { markReady, writeSettings } from './state/ready.js';
 import { configuredServers, logChanges } from './upstream/configured.js';
 import { SessionPool, type SessionPoolLimits } from './upstream/pool.js';
 import { createWorkers } from './workers/workers.js';
@@ -38,6 +38,9 @@ export interface Running {
   reload(config: Config): Promise<void>;
 }
 
+/** How long a statement of the admin role may wait for a lock. */
+const LOCK_TIMEOUT_MS = 4500;
+
 /** For connections to say goodbye. */
 const FAREWELL_MS = 1000;
 
@@ -55,7 +58,9 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
   const servers = configuredServers(upstream);
   logChanges(servers, log);
   const admin = adminClientConfig(config, servers.engine, 'pg_durable:worker:management');
-  const database = new pg.Pool({ ...admin, max: config.maxManagementConnections });
+  // Shorter than the executor waits for an answer: what a DROP EXTENSION that is not committed holds up must not pile up.
+  const options = `${admin.options} -c lock_timeout=${LOCK_TIMEOUT_MS}`;
+  const database = new pg.Pool({ ...admin, options, max: config.maxManagementConnections });
   database.on('error', (err) => log.warn({ err }, 'idle management connection lost'));
   const closers: Array<() => Promise<unknown>> = [
     async () => servers.close(),
@@ -67,14 +72,15 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
   };
 
   try {
-    const client = await database.connect();
-    try {
-      const { applied } = await migrate(client);
-      if (applied.length > 0) log.info({ applied }, 'schema brought up to date');
-    } finally {
-      client.release();
+    if (config.installOnStart) {
+      const client = await database.connect();
+      try {
+        const { applied } = await migrate(client);
+        if (applied.length > 0) log.info({ applied }, 'schema brought up to date');
+      } finally {
+        client.release();
+      }
     }
-    await writeSettings(database, sqlSettings(config));
 
     const credentials = createCredentials(config, keys, database, log);
     const sessions = new SessionPool({
@@ -87,6 +93,7 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
     });
     closers.push(() => sessions.close());
     const settings = engineSettings(config);
+    const installation = new Installation({ database, credentials, settings: writtenSettings(config), log });
     const executor = new Executor({
       database,
       sessions,
@@ -95,6 +102,7 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
       outbound,
       leaseMs: config.leaseDurationMs,
       pollMs: config.pollIntervalMs,
+      onMissing: () => installation.look(),
       log,
     });
     const launches = createLaunches(config, servers.engine, credentials, () => executor.wake(), log);
@@ -109,7 +117,10 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
       credentials,
       clientAuth,
       clientTls,
-      onWorkCommitted: () => executor.wake(),
+      onWorkCommitted: () => {
+        executor.wake();
+        installation.worked();
+      },
       onPrivateNotice: launches.ask,
       log,
     };
@@ -117,13 +128,13 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
     const addresses = await proxy.listen();
     // both at once: neither needs the other to end what it has begun
     closers.push(() => Promise.all([proxy.close(graceMs), executor.stop(graceMs)]));
-    await executor.start();
+    closers.push(() => installation.close());
+    await installation.begin(executor, config.installOnStart);
     const cancellations = listenForCancellations(admin, log, (of) => executor.verify(of));
     closers.push(() => atMost(FAREWELL_MS, cancellations.close()));
     const retention = new Retention(database, config, log);
     retention.start();
     closers.push(() => atMost(FAREWELL_MS, retention.stop()));
-    await markReady(database);
     return {
       addresses,
       stop: (withinMs = graceMs) => {
@@ -153,7 +164,7 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
         }
         proxy.reload(others, clientTls);
         if (clientAuth.mode === 'scram') await clientAuth.verifiers.refresh();
-        await writeSettings(database, sqlSettings(next)).catch((err: unknown) => {
+        await installation.change(writtenSettings(next)).catch((err: unknown) => {
           log.error(
             { err },
             'the server has not taken the settings of SQL functions: they go with the next SIGHUP',
@@ -197,6 +208,10 @@ function engineSettings(config: Config): EngineSettings {
 function version(): string {
   const file = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
   return (JSON.parse(file) as { version: string }).version;
+}
+
+function writtenSettings(config: Config): WrittenSettings {
+  return { read: sqlSettings(config), shown: config.shown };
 }
 
 /** What SQL functions need to know of the configuration (`_df.setting`). */

@@ -9,6 +9,7 @@ import type { ChangeableOptions } from './proxy/options.js';
 import type { PrivateNotice } from './proxy/private-notice.js';
 import { createProxy, type SessionHost } from './proxy/proxy.js';
 import { createRewriter } from './rewrite/rewriter.js';
+import { extensionBodies } from './state/extension.js';
 import type { Servers } from './upstream/dial.js';
 
 /** What sessions report to, in the same process or in another. */
@@ -35,7 +36,10 @@ export interface Reloading {
 
 /** Everything that serves clients in one process, as configured. */
 export async function createSessions(config: Config, around: Surroundings): Promise<SessionHost & Reloading> {
-  const rewriter = await createRewriter({ maxBytes: config.maxRewriteBytes });
+  const rewriter = await createRewriter({
+    maxBytes: config.maxRewriteBytes,
+    extension: await extensionBodies(config.upstream.user, config.upstream.database),
+  });
   const proxy = createProxy({
     listen: config.listen,
     unixSocketMode: config.unixSocketMode,

@@ -1,6 +1,7 @@
 import type { HostPattern } from './host-pattern.js';
 import type { ListenAddress, Network } from './kinds.js';
 import type { SettingValues } from './settings.js';
+import { shownSettings } from './shown.js';
 import { type Upstream, upstream } from './upstream.js';
 import { parseUpstream, UpstreamUrlError } from './upstream-url.js';
 
@@ -53,6 +54,8 @@ export interface Config {
   readonly maxRewriteBytes: number;
   readonly drainTimeoutMs: number;
 
+  /** Whether missing schemas are installed at the start. */
+  readonly installOnStart: boolean;
   /** Connections of the admin role. */
   readonly maxManagementConnections: number;
   /** SQL steps at the same time. */
@@ -91,6 +94,8 @@ export interface Config {
   readonly reconcileIntervalMs: number;
 
   readonly logLevel: LogLevel;
+  /** All settings as SHOW answers them, by name; null: not to be shown. */
+  readonly shown: ReadonlyMap<string, string | null>;
   /** Said once in the log: settings that were given and have no effect. */
   readonly notes: readonly string[];
 }
@@ -114,7 +119,7 @@ export function toConfig(
   environment: EnvironmentSecrets,
   notes: readonly string[],
 ): Config {
-  const config: Omit<Config, 'environment'> = {
+  const config: Omit<Config, 'environment' | 'shown'> = {
     listen: values.listen!,
     unixSocketMode: values.unix_socket_permissions!,
     clientTls: toClientTls(values),
@@ -131,6 +136,7 @@ export function toConfig(
     authQuery: values.auth_query,
     maxRewriteBytes: values.max_rewrite_bytes!,
     drainTimeoutMs: values.drain_timeout!,
+    installOnStart: values.install_on_start!,
     maxManagementConnections: values.max_management_connections!,
     maxUserConnections: values.max_user_connections!,
     executionAcquireTimeoutMs: values.execution_acquire_timeout!,
@@ -166,7 +172,11 @@ export function toConfig(
     logLevel: values.log_level!,
     notes,
   };
-  return Object.defineProperty(config, 'environment', { value: environment, enumerable: false }) as Config;
+  const whole: Omit<Config, 'environment'> = { ...config, shown: shownSettings(values, config.upstream) };
+  return Object.defineProperty(whole, 'environment', {
+    value: environment,
+    enumerable: false,
+  }) as Config;
 }
 
 function toClientTls(values: SettingValues): ClientTlsConfig | undefined {

@@ -9,6 +9,8 @@ import { type HostPattern, hostPattern } from './host-pattern.js';
 export interface Kind<T> {
   readonly schema: z.ZodType<T>;
   readonly allowed: string;
+  /** A value as PostgreSQL's SHOW would have it; by default its plain text. */
+  show?(value: T): string;
 }
 
 function kind<T>(allowed: string, parse: (value: unknown) => T | undefined): Kind<T> {
@@ -56,10 +58,11 @@ const milliseconds = { ms: 1, s: 1000, min: 60_000, h: 3_600_000, d: 86_400_000 
 /** Milliseconds, from text with a unit or a bare number of seconds. Limits in milliseconds. */
 export function duration(minMs: number, maxMs: number): Kind<number> {
   const allowed = `a time from ${showDuration(minMs)} to ${showDuration(maxMs)}, as in 500ms, 10s, 5min (bare: seconds)`;
-  return kind(allowed, (value) => {
+  const parse = (value: unknown) => {
     const ms = withUnit(value, milliseconds, 's');
     return ms !== undefined && Number.isInteger(ms) && ms >= minMs && ms <= maxMs ? ms : undefined;
-  });
+  };
+  return { ...kind(allowed, parse), show: showDuration };
 }
 
 const bytes = {
@@ -75,10 +78,11 @@ const bytes = {
 /** Bytes, from text with a unit (powers of 1024, as PostgreSQL counts them) or a bare number. */
 export function size(min: number, max: number): Kind<number> {
   const allowed = `a size from ${showSize(min)} to ${showSize(max)}, as in 512kB, 16MiB (bare: bytes)`;
-  return kind(allowed, (value) => {
+  const parse = (value: unknown) => {
     const count = withUnit(value, bytes, 'B');
     return count !== undefined && Number.isInteger(count) && count >= min && count <= max ? count : undefined;
-  });
+  };
+  return { ...kind(allowed, parse), show: showSize };
 }
 
 /** Text that matches `pattern`; `allowed` says the same in words. */
@@ -185,12 +189,14 @@ export function hostPatterns(): Kind<readonly HostPattern[]> {
 
 /** Permissions of a file, in octal digits, which YAML may have read as a number in base ten. */
 export function fileMode(): Kind<number> {
-  return kind('permissions in octal, as 0777 or 0770', (value) => {
+  const parse = (value: unknown) => {
     const digits = typeof value === 'number' ? String(value).padStart(3, '0') : value;
     return typeof digits === 'string' && /^[0-7]{3,4}$/.test(digits) && Number.parseInt(digits, 8) <= 0o777
       ? Number.parseInt(digits, 8)
       : undefined;
-  });
+  };
+  const show = (mode: number) => mode.toString(8).padStart(4, '0');
+  return { ...kind('permissions in octal, as 0777 or 0770', parse), show };
 }
 
 function withUnit(value: unknown, units: Readonly<Record<string, number>>, bare: string): number | undefined {

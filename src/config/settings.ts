@@ -136,6 +136,12 @@ export const settings = {
     undefined,
     'The control database, if the upstream URL names none; then "postgres".',
   ),
+  install_on_start: setting(
+    onOff(),
+    true,
+    'Whether a proxy that starts installs the schemas df and _df where they are missing; off: it waits for CREATE ' +
+      'EXTENSION pg_durable. What is there is brought up to date in any case.',
+  ),
   max_management_connections: setting(
     integer(1, 1000),
     6,

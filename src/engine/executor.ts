@@ -1,7 +1,8 @@
 /**
  * The executor: claims instances that are due, runs them, keeps its lease.
  *
- * States: new → running (start) → stopping (stop: claims no more, gives back what it holds) → stopped. While running it
+ * States: new → running (start) → stopping (stop: claims no more, gives back what it holds) → stopped; running → paused
+ * (pause: there is nothing to work on; what it holds is lost) → running (start). While running it
  * has an owner id in `_df.executors`; when a heartbeat finds that it was declared dead, it drops everything that it
  * holds (others have it, under new tokens) and enlists under a new id.
  *
@@ -22,6 +23,7 @@ import { databaseTime } from '../state/clock.js';
 import { type WaitingRole, waitingRoles } from '../state/credentials.js';
 import { httpPrivilege } from '../state/http-privilege.js';
 import { enlist, heartbeat, resign } from '../state/lease.js';
+import { isMissing } from '../state/missing.js';
 import { resumeRole, roleState } from '../state/role.js';
 import { readSignal } from '../state/signals.js';
 import type { CredentialStore } from '../upstream/credentials.js';
@@ -39,6 +41,8 @@ export interface ExecutorOptions {
   readonly outbound: Outbound;
   readonly leaseMs: number;
   readonly pollMs: number;
+  /** A statement has found nothing to work on: the schemas may be gone. */
+  readonly onMissing?: () => void;
   readonly log: Logger;
 }
 
@@ -64,7 +68,7 @@ export class Executor {
   readonly #outbox: Outbox;
   readonly #held = new Map<string, Instance>();
   #owner = randomUUID();
-  #state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
+  #state: 'new' | 'running' | 'paused' | 'stopping' | 'stopped' = 'new';
   #claiming: Promise<void> | null = null;
   /** Tokens of the claim under way. */
   #offered: ReadonlySet<string> = new Set();
@@ -134,6 +138,8 @@ export class Executor {
 
   /** Enlists and begins to claim. @throws what the database says when it cannot enlist */
   async start(): Promise<void> {
+    if (this.#state !== 'new' && this.#state !== 'paused') return;
+    this.#owner = randomUUID();
     await enlist(this.#options.database, this.#owner, this.#options.leaseMs / 1000);
     this.#state = 'running';
     await this.#heartbeat();
@@ -143,6 +149,24 @@ export class Executor {
     }, MARK_EVERY_MS);
     this.#watch = setInterval(() => this.#lookAtWaiting(), WATCH_EVERY_MS);
     this.wake();
+  }
+
+  /** Stops where it is, without a word to the database: what it held is gone. `start` goes on. */
+  pause(): void {
+    if (this.#state !== 'running') return;
+    this.#state = 'paused';
+    this.#endTimers();
+    if (this.#beat !== null) clearInterval(this.#beat);
+    for (const instance of this.#held.values()) instance.lose();
+    this.#more = false;
+    this.#waitingRoles = new Set();
+  }
+
+  #endTimers(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timerAt = Number.POSITIVE_INFINITY;
+    if (this.#marks !== null) clearInterval(this.#marks);
+    if (this.#watch !== null) clearInterval(this.#watch);
   }
 
   /** Something may have become due: claim now. */
@@ -194,11 +218,13 @@ export class Executor {
    * not answer: what could not be given back is left to the expiry of the lease.
    */
   async stop(graceMs: number): Promise<void> {
+    if (this.#state === 'paused') {
+      this.#state = 'stopped';
+      await this.#outbox.close();
+    }
     if (this.#state !== 'running') return;
     this.#state = 'stopping';
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    if (this.#marks !== null) clearInterval(this.#marks);
-    if (this.#watch !== null) clearInterval(this.#watch);
+    this.#endTimers();
     const timers: NodeJS.Timeout[] = [];
     const after = (ms: number) => new Promise<void>((resolve) => timers.push(setTimeout(resolve, ms)));
     void after(graceMs).then(() => {
@@ -275,6 +301,10 @@ export class Executor {
       answer = await claim(database, this.#owner, tokens, this.#turn(others), this.#answerMs);
     } catch (error) {
       this.#offered = new Set(); // what it took all the same, the next heartbeat finds
+      if (this.#missing(error)) {
+        this.#claimWithin(pollMs);
+        return;
+      }
       const { code = '' } = error as { code?: string };
       // the admin role's password or right to log in: nothing goes on until somebody has put it right
       if (code.startsWith('28'))
@@ -283,7 +313,7 @@ export class Executor {
       this.#claimWithin(pollMs);
       return;
     }
-    if (this.#state === 'stopped') return; // too late: it is left to the expiry of the lease
+    if (this.#state === 'stopped' || this.#state === 'paused') return; // too late: it is left to the expiry of the lease
     if (!answer.alive) {
       this.#offered = new Set();
       this.#claimWithin(pollMs);
@@ -345,20 +375,29 @@ export class Executor {
   #startBeat(): void {
     this.#beating ??= this.#heartbeat()
       .catch((error: unknown) => {
+        if (this.#missing(error)) return;
         this.#options.log.warn({ code: (error as { code?: string }).code }, 'heartbeat failed');
       })
       .finally(() => {
         this.#beating = null;
-        if (!this.#beatAgain) return;
+        if (!this.#beatAgain || this.#state === 'paused') return;
         this.#beatAgain = false;
         this.#startBeat();
       });
+  }
+
+  /** Says so where the schemas seem to be gone. */
+  #missing(error: unknown): boolean {
+    if (!isMissing(error)) return false;
+    if (this.#state === 'running') this.#options.onMissing?.();
+    return true;
   }
 
   async #heartbeat(): Promise<void> {
     const { database, leaseMs, log } = this.#options;
     const held = [...this.#held.values()].map((instance) => instance.claimed);
     const beat = await heartbeat(database, this.#owner, leaseMs / 1000, held, this.#answerMs);
+    if (this.#state === 'paused') return;
     if (!beat.alive) {
       log.warn('declared dead by another proxy: what was held is lost, beginning anew');
       for (const instance of this.#held.values()) instance.lose();

@@ -1,5 +1,6 @@
 /** What a step's error means, and how it is told: texts of df-api §4.2, details of decision #7. Pure. */
 import { CANCELLED, DONE_ALREADY, LEASE_LOST, READ_ONLY, ROLE_GONE } from '../state/checkpoint.js';
+import { isMissing } from '../state/missing.js';
 import type { ServerError } from '../upstream/session.js';
 
 export type CommitVerdict =
@@ -17,6 +18,7 @@ export type CommitVerdict =
 /** Why the commit of a step failed, at its checkpoint or at COMMIT itself. */
 export function judgeCommitFailure(error: ServerError, stage: 'checkpoint' | 'commit'): CommitVerdict {
   if (stage === 'commit') return 'step';
+  if (isMissing(error)) return 'lost';
   switch (error.code) {
     case LEASE_LOST:
     case CANCELLED:

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { type Applied, applyCheckpoints, type Checkpoint } from '../state/checkpoint.js';
+import { isMissing } from '../state/missing.js';
 
 interface Waiting {
   readonly checkpoint: Checkpoint;
@@ -79,6 +80,11 @@ export class Outbox {
   }
 
   async #failed(batch: Waiting[], error: unknown): Promise<void> {
+    // Dropped with all that it was about.
+    if (isMissing(error)) {
+      for (const one of batch) one.resolve(true);
+      return;
+    }
     if (isAboutContent(error)) {
       const [one, ...others] = batch as [Waiting, ...Waiting[]];
       if (others.length === 0) {

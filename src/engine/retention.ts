@@ -8,6 +8,7 @@
  */
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
+import { isMissing } from '../state/missing.js';
 import { beginPass, outdated, remove } from '../state/retention.js';
 
 export interface RetentionSettings {
@@ -72,7 +73,8 @@ export class Retention {
       this.#timer = null;
       this.#passing = this.#pass()
         .catch((error: unknown) => {
-          if (this.#stopped) return;
+          // dropped: there is nothing to remove
+          if (this.#stopped || isMissing(error)) return;
           this.#log.warn({ code: (error as { code?: string }).code, err: error }, 'retention failed');
         })
         .finally(() => {

@@ -1,4 +1,4 @@
-import { MENTIONS_DF, OPERATORS, type Rewritten } from '../rewrite/rewriter.js';
+import { MENTIONS_DF, OPERATORS, PRODUCT, type Rewritten } from '../rewrite/rewriter.js';
 import { Frontend } from '../wire/codes.js';
 import type { FrameReader } from '../wire/framer.js';
 import {
@@ -101,7 +101,7 @@ export class ClientMessages implements FrameReader {
     const mentions = (flags & MENTIONS_DF) !== 0;
     // The server ends a text at its first NUL and then refuses the rest of a Query: its error, our silence.
     const readable = to >= 0 && (type === Frontend.Parse || to === end - 1);
-    if ((flags & OPERATORS) === 0 || !readable) {
+    if ((flags & (OPERATORS | PRODUCT)) === 0 || !readable) {
       this.#note(type, buf, start, end, mentions ? { mentions, rewritten: null } : undefined);
       return undefined;
     }

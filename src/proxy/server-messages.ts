@@ -1,7 +1,9 @@
 import { Backend, Status } from '../wire/codes.js';
 import { type FrameReader, WHOLE } from '../wire/framer.js';
+import { cstring, message as wireMessage } from '../wire/message.js';
 import { readParameterStatus } from '../wire/parameter-status.js';
 import { CODE_WITHIN, isPrivate, MAX_PRIVATE_NOTICE, readPrivateNotice } from './private-notice.js';
+import { withoutBlocks } from './report-contexts.js';
 import { withOriginalPositions } from './report-positions.js';
 import type { StatementFacts } from './statement-memory.js';
 import type { Traffic } from './traffic.js';
@@ -15,8 +17,9 @@ const MAX_KEY = 5 + 4 + 256;
 
 /**
  * What the proxy sees of the server's messages: which statement they answer, the settings that decide how statements
- * are read, the end of each transaction, and the positions in reports on rewritten statements. It adds nothing, and
- * removes nothing but the messages that are for the proxy (private-notice.ts).
+ * are read, the end of each transaction, and the positions in reports on rewritten statements. The command tags of
+ * statements that have become others are put back. It adds nothing, and removes nothing but the messages that are for
+ * the proxy (private-notice.ts).
  */
 export class ServerMessages implements FrameReader {
   readonly #traffic: Traffic;
@@ -50,6 +53,10 @@ export class ServerMessages implements FrameReader {
         if (total <= MAX_REPORT && this.#facts()?.rewritten) return total;
         this.#traffic.conversation.answered(type);
         return 0;
+      case Backend.CommandComplete:
+        if (this.#traffic.conversation.tagged && this.#facts()?.rewritten?.by.tags) return total;
+        this.#traffic.conversation.answered(type);
+        return 0;
       case Backend.BackendKeyData:
         if (total <= MAX_KEY) return total;
         this.#traffic.conversation.answered(type);
@@ -65,6 +72,7 @@ export class ServerMessages implements FrameReader {
     switch (type) {
       case Backend.ReadyForQuery: {
         conversation.answered(type);
+        this.#traffic.completed = 0;
         const status = buf[start + 5] ?? 0;
         this.#traffic.status = status;
         let committedWork = false;
@@ -87,6 +95,12 @@ export class ServerMessages implements FrameReader {
           syntax.standardConformingStrings = parameter.value === 'on';
         }
         return undefined;
+      }
+      case Backend.CommandComplete: {
+        const tag = this.#ownTag();
+        this.#traffic.completed++;
+        this.#traffic.conversation.answered(type);
+        return tag === undefined ? undefined : wireMessage(type, cstring(tag));
       }
       case Backend.NoticeResponse:
         return this.#notice(buf, start, end);
@@ -113,8 +127,19 @@ export class ServerMessages implements FrameReader {
   #report(type: number, buf: Buffer, start: number, end: number): Buffer | undefined {
     const { conversation, syntax } = this.#traffic;
     const facts = this.#facts();
+    const replaced = this.#ownTag() !== undefined;
     conversation.answered(type);
-    return facts === undefined ? undefined : withOriginalPositions(buf.subarray(start, end), facts, syntax);
+    if (facts === undefined) return undefined;
+    const raw = withOriginalPositions(buf.subarray(start, end), facts, syntax);
+    return facts.rewritten?.by.blocks ? withoutBlocks(raw, replaced) : raw;
+  }
+
+  /** The command tag that the user is to see of the statement at which the server is, where it has become another. */
+  #ownTag(): string | undefined {
+    const { conversation, completed } = this.#traffic;
+    const tags = this.#facts()?.rewritten?.by.tags;
+    // A prepared statement is one statement; a Query may hold several.
+    return tags?.get(conversation.tag?.kind === 'query' ? completed : 0);
   }
 
   /** Of the statement that is being answered. */

@@ -15,9 +15,12 @@ import type { ProxyOptions } from './options.js';
 import { isConfidential, isLoopback, type Peer, peerOf } from './peer.js';
 import { isListed, readProxyHeader } from './proxy-protocol.js';
 import { Relay } from './relay.js';
-import { newTraffic } from './traffic.js';
+import { newTraffic, type Traffic } from './traffic.js';
 
 type Startup = Extract<Opening, { kind: 'startup' }>;
+
+/** In other databases only short statements are read: CREATE EXTENSION is one. */
+const MAX_ELSEWHERE = 16 * 1024;
 
 const SHUTDOWN: Report = {
   severity: 'FATAL',
@@ -232,10 +235,9 @@ export class Session {
       wipe(credential);
     }
     log.debug({ client: this.#peer.address, user, database }, 'session opened');
-    // df lives in the control database only, and the commands of a walsender are not SQL.
-    const mayRewrite = database === this.#options.controlDatabase && !isReplication(opening.parameters);
-    const traffic = newTraffic(mayRewrite ? this.#options.rewriter : null, this.#options.maxRewriteBytes);
-    if (mayRewrite) traffic.onPrivateNotice = this.#options.onPrivateNotice ?? null;
+    const traffic = this.#traffic(opening, database);
+    const isControl = database === this.#options.controlDatabase;
+    if (isControl) traffic.onPrivateNotice = this.#options.onPrivateNotice ?? null;
     let forgetKey = () => {};
     traffic.onCancelKey = (key) => {
       // As text: a small buffer would keep alive the whole block that it is cut from.
@@ -248,6 +250,14 @@ export class Session {
     if (greeting.length > 0) this.#client.write(greeting);
     await relay.run(fromClient, fromServer).finally(() => forgetKey());
     log.debug({ user }, 'session closed');
+  }
+
+  /** df lives in the control database only, and the commands of a walsender are not SQL. */
+  #traffic(opening: Startup, database: string): Traffic {
+    const { rewriter, maxRewriteBytes, controlDatabase } = this.#options;
+    if (isReplication(opening.parameters)) return newTraffic(null, maxRewriteBytes);
+    if (database === controlDatabase) return newTraffic(rewriter, maxRewriteBytes);
+    return newTraffic(rewriter.elsewhere, Math.min(maxRewriteBytes, MAX_ELSEWHERE));
   }
 
   /** Both directions as they come, until the server has closed. */

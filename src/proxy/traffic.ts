@@ -17,6 +17,8 @@ export interface Traffic {
   status: number;
   /** A statement that mentions df has been executed since the last transaction ended. */
   mentioned: boolean;
+  /** Of the Query that is being answered: statements whose CommandComplete has come. */
+  completed: number;
   /** Gets the body of the server's BackendKeyData, a part of a buffer that will not be kept. */
   onCancelKey: (key: Buffer) => void;
   /** Gets the messages that are for the proxy; null: there are none. */
@@ -37,6 +39,7 @@ export function newTraffic(rewriter: StatementRewriter | null, maxRewriteBytes: 
     maxRewriteBytes,
     status: 0,
     mentioned: false,
+    completed: 0,
     onCancelKey: () => {},
     onPrivateNotice: null,
   };

@@ -1,22 +1,16 @@
-import { OPERATOR_NAMES, type Operator, qualified } from './operators.js';
+import { type Operator, qualified } from './operators.js';
 
-/** Replace the bytes [start, end) of the user's text, an operator, by its qualified name. */
+/** Replace the bytes [start, end) of the user's text. */
 export interface Edit {
   start: number;
   end: number;
-  /** Index in OPERATOR_NAMES. */
-  operator: number;
-  /** The byte before would run into the new text: a blank comes between. */
-  blank: boolean;
+  /** What takes their place; ASCII only. */
+  text: string;
 }
 
+/** An operator becomes its qualified name. @param blank the byte before would run into it: a blank comes between */
 export function editOf(operator: Operator, start: number, end: number, blank: boolean): Edit {
-  return { start, end, operator: OPERATOR_NAMES.indexOf(operator), blank };
-}
-
-/** What takes the operator's place; ASCII only. */
-function replacement(edit: Edit): string {
-  return (edit.blank ? ' ' : '') + qualified(OPERATOR_NAMES[edit.operator]!);
+  return { start, end, text: (blank ? ' ' : '') + qualified(operator) };
 }
 
 /** Edits in the order of the text, without repetitions; null if two of them overlap. */
@@ -32,16 +26,30 @@ export function inOrder(edits: Edit[]): Edit[] | null {
   return result;
 }
 
+/** In every statement that stands for one of an extension or setting (extension.ts), however often quoted. */
+const BLOCK = '/* pg_durable: ';
+
 /** A text and the text that it became. */
 export interface Edited {
   sql: Buffer;
   /** The edits in order, three numbers each: first byte in the source, byte after the last, length that it got. */
   spans: Uint32Array;
+  /**
+   * Statements of the text that have become others, by their place (the first is 0): the command tag that the user is to
+   * see. Null where there is none.
+   */
+  tags: ReadonlyMap<number, string> | null;
+  /** A body holds such a statement: contexts in reports show it. */
+  blocks: boolean;
 }
 
 /** The text with the edits (in order) made. */
-export function applyEdits(sql: Buffer, edits: readonly Edit[]): Edited {
-  const texts = edits.map(replacement);
+export function applyEdits(
+  sql: Buffer,
+  edits: readonly Edit[],
+  tags: ReadonlyMap<number, string> | null = null,
+): Edited {
+  const texts = edits.map((edit) => edit.text);
   const spans = new Uint32Array(edits.length * 3);
   let length = sql.length;
   edits.forEach(({ start, end }, i) => {
@@ -58,5 +66,5 @@ export function applyEdits(sql: Buffer, edits: readonly Edit[]): Edited {
     from = end;
   });
   sql.copy(out, to, from);
-  return { sql: out, spans };
+  return { sql: out, spans, tags, blocks: texts.some((text) => text.includes(BLOCK)) };
 }

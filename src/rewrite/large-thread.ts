@@ -1,7 +1,7 @@
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { rewriteStatement } from './analyse.js';
 import type { Edited } from './edit.js';
-import type { LargeReply, LargeRequest } from './large.js';
+import type { LargeReply, LargeRequest, LargeThreadData } from './large.js';
 import { Parser } from './parser.js';
 import { survey } from './survey.js';
 import { readStatement } from './text.js';
@@ -12,15 +12,16 @@ import { readStatement } from './text.js';
 const MAX_TOKENS = 500_000;
 
 const parser = new Parser();
+const { extension } = workerData as LargeThreadData;
 
-async function answer({ sql, syntax }: LargeRequest): Promise<Edited | null> {
+async function answer({ sql, syntax, elsewhere }: LargeRequest): Promise<Edited | null> {
   const statement = Buffer.from(sql.buffer, sql.byteOffset, sql.byteLength);
   const text = readStatement(statement, syntax);
   if (text === null) return null;
   const { worthParsing, tokens } = survey(text.bytes);
   if (!worthParsing || tokens > MAX_TOKENS) return null;
   await parser.load();
-  return rewriteStatement(text, statement, syntax, parser);
+  return rewriteStatement(text, statement, syntax, parser, { extension, elsewhere });
 }
 
 function reply(edited: LargeReply): void {

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import type { Edited } from './edit.js';
+import type { ExtensionBodies } from './extension.js';
 import type { SessionSyntax } from './text.js';
 
 /**
@@ -20,10 +21,17 @@ const RESOURCE_LIMITS = { maxOldGenerationSizeMb: 1024 };
 export interface LargeRequest {
   sql: Uint8Array;
   syntax: SessionSyntax;
+  /** The session is in another database than the control database. */
+  elsewhere: boolean;
 }
 
-/** Rewritten text and spans as in Edited (a Buffer arrives as a plain array); null if there is nothing to do. */
-export type LargeReply = { sql: Uint8Array; spans: Uint32Array } | null;
+/** As Edited (a Buffer arrives as a plain array); null if there is nothing to do. */
+export type LargeReply = (Omit<Edited, 'sql'> & { sql: Uint8Array }) | null;
+
+/** What the thread has from its beginning. */
+export interface LargeThreadData {
+  readonly extension: ExtensionBodies | null;
+}
 
 interface Job extends LargeRequest {
   done(edited: Edited | null | undefined): void;
@@ -31,6 +39,7 @@ interface Job extends LargeRequest {
 
 export class LargeStatements {
   private readonly timeoutMs: number;
+  private readonly data: LargeThreadData;
   private worker: Worker | null = null;
   private current: Job | null = null;
   private timer: NodeJS.Timeout | undefined;
@@ -38,12 +47,13 @@ export class LargeStatements {
   private waitingBytes = 0;
   private closed = false;
 
-  constructor(timeoutMs: number) {
+  constructor(timeoutMs: number, extension: ExtensionBodies | null = null) {
     this.timeoutMs = timeoutMs;
+    this.data = { extension };
   }
 
   /** The rewritten text; null if nothing is to be done, undefined if it was not read. Never rejects. */
-  analyse(sql: Buffer, syntax: SessionSyntax): Promise<Edited | null | undefined> {
+  analyse(sql: Buffer, syntax: SessionSyntax, elsewhere = false): Promise<Edited | null | undefined> {
     if (
       this.closed ||
       this.waiting.length >= MAX_WAITING ||
@@ -52,7 +62,7 @@ export class LargeStatements {
       return Promise.resolve(undefined);
     }
     return new Promise((done) => {
-      this.waiting.push({ sql, syntax, done });
+      this.waiting.push({ sql, syntax, elsewhere, done });
       this.waitingBytes += sql.length;
       this.next();
     });
@@ -77,7 +87,7 @@ export class LargeStatements {
     try {
       this.worker ??= this.start();
       this.worker.ref();
-      const request: LargeRequest = { sql: job.sql, syntax: job.syntax };
+      const request: LargeRequest = { sql: job.sql, syntax: job.syntax, elsewhere: job.elsewhere };
       this.worker.postMessage(request);
       this.timer = setTimeout(() => this.abandon(), this.timeoutMs);
     } catch {
@@ -86,12 +96,12 @@ export class LargeStatements {
   }
 
   private start(): Worker {
-    const worker = startThread();
+    const worker = startThread(this.data);
     worker.on('message', (edited: LargeReply) => {
       if (worker !== this.worker) return;
       if (edited === null) return this.finish(null);
       const { buffer, byteOffset, byteLength } = edited.sql;
-      this.finish({ sql: Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength), spans: edited.spans });
+      this.finish({ ...edited, sql: Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength) });
     });
     const lost = () => {
       if (worker === this.worker) this.abandon();
@@ -123,10 +133,10 @@ export class LargeStatements {
  * The thread's file lies beside this one, compiled or not. Where it is not (tests, development), the thread
  * has to register the TypeScript loader for itself: a worker thread does not inherit it from vitest.
  */
-function startThread(): Worker {
+function startThread(workerData: LargeThreadData): Worker {
   const compiled = import.meta.url.endsWith('.js');
   const url = new URL(compiled ? './large-thread.js' : './large-thread.ts', import.meta.url);
-  if (compiled) return new Worker(url, { resourceLimits: RESOURCE_LIMITS });
+  if (compiled) return new Worker(url, { resourceLimits: RESOURCE_LIMITS, workerData });
   const load = `import('tsx/esm/api').then((tsx) => { tsx.register(); return import(${JSON.stringify(url.href)}); })`;
-  return new Worker(load, { eval: true, resourceLimits: RESOURCE_LIMITS });
+  return new Worker(load, { eval: true, resourceLimits: RESOURCE_LIMITS, workerData });
 }

@@ -114,5 +114,5 @@ function decode(text: Text, i: number, end: number, spelling: 'plain' | 'escape'
   }
   if (surrogate !== 0) return null;
   offsets[o] = end - 1;
-  return within(text, content.subarray(0, o), 0, offsets.subarray(0, o + 1));
+  return within(text, content.subarray(0, o), 0, offsets.subarray(0, o + 1), text.quotes + 1);
 }

@@ -11,6 +11,8 @@
 export const OPERATORS = 1;
 /** The text names schema `df` or `pg_durable`. */
 export const MENTIONS_DF = 2;
+/** The text names `pg_durable`: it may be about the extension or one of its settings. */
+export const PRODUCT = 4;
 
 /** Up to this size one loop over the bytes is faster than a native search per needle. */
 const SMALL = 2048;
@@ -23,6 +25,7 @@ const HUGE = 256 * 1024;
 /** In large texts, no more hits of one needle than this are looked at one by one; beyond it the answer is yes. */
 const MAX_HITS = 4096;
 const MAX_DOTS = 50_000;
+const MAX_UNDERSCORES = 50_000;
 
 const TILDE = 0x7e;
 const EQUALS = 0x3d;
@@ -80,7 +83,7 @@ const WEAK = 1;
 const YES = 2;
 
 /**
- * Scans `buf[start, end)`; returns OPERATORS, MENTIONS_DF, both or 0. Allocates nothing for texts up to 2 kB;
+ * Scans `buf[start, end)`; returns those of OPERATORS, MENTIONS_DF and PRODUCT that are true of it. Allocates nothing for texts up to 2 kB;
  * larger ones are searched natively.
  */
 export function scan(buf: Buffer, start: number, end: number): number {
@@ -108,10 +111,10 @@ function scanSmall(buf: Buffer, start: number, end: number): number {
         if (mentions === 0 && namesDf(buf, i, start, end)) mentions = MENTIONS_DF;
         break;
       case LETTER_U:
-        if (buf[i + 1] === 0x26 && buf[i + 2] === DOUBLE_QUOTE && i + 2 < end) mentions = MENTIONS_DF;
+        if (buf[i + 1] === 0x26 && buf[i + 2] === DOUBLE_QUOTE && i + 2 < end) mentions |= MENTIONS_DF;
         break;
       default:
-        if (mentions === 0 && namesPgDurable(buf, i, end)) mentions = MENTIONS_DF;
+        if ((mentions & PRODUCT) === 0 && namesPgDurable(buf, i, end)) mentions |= MENTIONS_DF | PRODUCT;
     }
   }
   return verdict(operators, mentions);
@@ -123,13 +126,14 @@ function verdict(operators: number, mentions: number): number {
 }
 
 const CERTAIN = ['~>', '|=>', '?>', '!>'];
-const NAMES = ['U&"', 'u&"', 'pg_dura', 'PG_DURA', 'Pg_Dura', 'Pg_dura'];
+const ESCAPED = ['U&"', 'u&"'];
 const DF = ['df', 'DF', 'Df', 'dF'];
 
 function scanLarge(text: Buffer): number {
   const end = text.length;
   const huge = end > HUGE;
-  const mentions = huge || mentionsDf(text) ? MENTIONS_DF : 0;
+  const product = namesProduct(text) ? PRODUCT : 0;
+  const mentions = (huge || product !== 0 || mentionsDf(text) ? MENTIONS_DF : 0) | product;
   if (!huge && CERTAIN.some((needle) => text.includes(needle, 0, 'latin1'))) return mentions | OPERATORS;
   let weak = false;
   const weigh = (found: number): boolean => {
@@ -148,8 +152,17 @@ function scanLarge(text: Buffer): number {
 }
 
 function mentionsDf(text: Buffer): boolean {
-  if (NAMES.some((needle) => text.includes(needle, 0, 'latin1'))) return true;
+  if (ESCAPED.some((needle) => text.includes(needle, 0, 'latin1'))) return true;
   return DF.some((needle) => atEach(text, needle, MAX_HITS, (i) => namesDf(text, i, 0, text.length)));
+}
+
+/** Looks at so many underscores at most: a statement about the extension is not behind thousands of them. */
+function namesProduct(text: Buffer): boolean {
+  let hits = 0;
+  for (let i = text.indexOf(0x5f); i >= 0 && hits < MAX_UNDERSCORES; i = text.indexOf(0x5f, i + 1), hits++) {
+    if (i >= 2 && (text[i - 2]! | 0x20) === 0x70 && namesPgDurable(text, i - 2, text.length)) return true;
+  }
+  return false;
 }
 
 /** Dot at i: what stands before it is df, or something that may hide it (a quoted name, a comment). */

@@ -20,6 +20,8 @@ const BEFORE_OPERAND = new Set(
     'from limit offset returning using values in is some any as except union intersect variadic with check'
   ).split(' '),
 );
+/** Words of statements about the extension or a setting. */
+const PRODUCT_WORDS = new Set(['extension', 'show', 'set', 'reset', 'set_config', 'current_setting']);
 const BODY_WORDS = new Set(['do', 'function', 'procedure']);
 const BYTES_PER_TOKEN = 4;
 /** The grammar's scanner takes quadratic time for nested comments; nobody writes such ones. */
@@ -31,6 +33,8 @@ export function survey(text: Buffer): Survey {
   let worthParsing = false;
   let bodies = false;
   let tokens = 0;
+  let product = false;
+  let productWord = false;
   /** The token before can end an operand. */
   let operandBefore = false;
   while (lexer.next() !== END) {
@@ -46,7 +50,9 @@ export function survey(text: Buffer): Survey {
       }
       case WORD: {
         const length = lexer.end - lexer.start;
-        const word = length <= 10 ? lexer.raw().toLowerCase() : '';
+        const word = length <= 15 ? lexer.raw().toLowerCase() : '';
+        if (word === 'pg_durable') product = true;
+        else if (PRODUCT_WORDS.has(word)) productWord = true;
         if (BODY_WORDS.has(word)) bodies = true;
         operandBefore = !BEFORE_OPERAND.has(word);
         break;
@@ -55,7 +61,7 @@ export function survey(text: Buffer): Survey {
         if (bodies) {
           worthParsing = true;
           tokens += Math.ceil((lexer.end - lexer.start) / BYTES_PER_TOKEN);
-        }
+        } else if (productWord && !product) product = namesSetting(lexer);
         operandBefore = true;
         break;
       case PUNCTUATION: {
@@ -64,6 +70,9 @@ export function survey(text: Buffer): Survey {
         break;
       }
       case QUOTED_NAME:
+        if (!product) product = lexer.end - lexer.start === 12 && lexer.raw() === '"pg_durable"';
+        operandBefore = true;
+        break;
       case NUMBER:
       case PARAMETER:
         operandBefore = true;
@@ -71,7 +80,13 @@ export function survey(text: Buffer): Survey {
       default:
     }
   }
+  if (product && productWord) worthParsing = true;
   // Text that ends inside a literal does not parse either.
   if (lexer.broken || lexer.deepestComment > MAX_COMMENT_DEPTH) worthParsing = false;
   return { worthParsing, tokens };
+}
+
+/** A literal that is the name of a setting of ours. */
+function namesSetting(lexer: Lexer): boolean {
+  return lexer.end - lexer.start < 80 && /pg_durable\./i.test(lexer.raw());
 }

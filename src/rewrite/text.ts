@@ -17,6 +17,8 @@ export interface Text {
   bytes: Buffer;
   base: number;
   map: Uint32Array | null;
+  /** How many literals in quotes it is in: each doubles the quotes of what is put there. */
+  quotes: number;
 }
 
 export function sourceOffset(text: Text, i: number): number {
@@ -24,12 +26,18 @@ export function sourceOffset(text: Text, i: number): number {
 }
 
 /** A text within a text: `bytes` came from `outer`, byte i from `offsets[i]` there (or from `start + i`). */
-export function within(outer: Text, bytes: Buffer, start: number, offsets: Uint32Array | null): Text {
-  if (offsets === null && outer.map === null) return { bytes, base: outer.base + start, map: null };
+export function within(
+  outer: Text,
+  bytes: Buffer,
+  start: number,
+  offsets: Uint32Array | null,
+  quotes = outer.quotes,
+): Text {
+  if (offsets === null && outer.map === null) return { bytes, base: outer.base + start, map: null, quotes };
   const map = new Uint32Array(bytes.length + 1);
   for (let i = 0; i <= bytes.length; i++)
     map[i] = sourceOffset(outer, offsets === null ? start + i : offsets[i]!);
-  return { bytes, base: 0, map };
+  return { bytes, base: 0, map, quotes };
 }
 
 /**
@@ -39,7 +47,7 @@ export function within(outer: Text, bytes: Buffer, start: number, offsets: Uint3
 export function readStatement(sql: Buffer, syntax: SessionSyntax): Text | null {
   if (isUtf8Encoding(syntax.clientEncoding) && !isUtf8(sql)) return null;
   const { bytes, map } = toReadable(sql, syntax.clientEncoding);
-  return conforming({ bytes, base: 0, map }, syntax.standardConformingStrings);
+  return conforming({ bytes, base: 0, map, quotes: 0 }, syntax.standardConformingStrings);
 }
 
 /**

@@ -2,6 +2,7 @@
 import type { ClientBase, Pool } from 'pg';
 import type { Sealed } from '../upstream/credentials/seal.js';
 import { answer } from './answer.js';
+import { isMissing } from './missing.js';
 
 export interface SealedRow extends Sealed {
   readonly role: string;
@@ -24,17 +25,22 @@ const sealedRow = ({ role, upstream, key_id, nonce, ciphertext }: Row): SealedRo
   ciphertext,
 });
 
-/** The row of a role, if there is one. */
+/** The row of a role, if there is one, and a table for it. */
 export async function loadCredential(
   pool: Pool,
   role: string,
   upstream: string,
 ): Promise<SealedRow | undefined> {
-  const { rows } = await pool.query<Row>(
-    `SELECT c.role, c.upstream, c.key_id, c.nonce, c.ciphertext FROM _df.credentials AS c
+  const { rows } = await pool
+    .query<Row>(
+      `SELECT c.role, c.upstream, c.key_id, c.nonce, c.ciphertext FROM _df.credentials AS c
      WHERE c.role OPERATOR(pg_catalog.=) $1 AND c.upstream OPERATOR(pg_catalog.=) $2`,
-    [role, upstream],
-  );
+      [role, upstream],
+    )
+    .catch((error: unknown) => {
+      if (isMissing(error)) return { rows: [] };
+      throw error;
+    });
   return rows[0] && sealedRow(rows[0]);
 }
 

@@ -17,12 +17,26 @@ import type { ClientBase } from 'pg';
 /** sql/ beside src/ and dist/. */
 const sqlDirectory = fileURLToPath(new URL('../../sql/', import.meta.url));
 
+/** The schema of the engine's state with the table of what has been applied. */
+export const CREATE_REGISTRY = `CREATE SCHEMA _df;
+  CREATE TABLE _df.migrations (
+      number     int         PRIMARY KEY,
+      name       text        NOT NULL,
+      checksum   text        NOT NULL,
+      applied_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+  )`;
+
 const fileName = /^(\d{3})_([a-z0-9_]+)\.sql$/;
 const oldestServer = 140_000;
 
 /** The database cannot be brought to this program's schema; the message says why and what to do, in one line. */
 export class MigrationError extends Error {
   override name = 'MigrationError';
+}
+
+/** There is nothing to bring up to date, and nothing was to be installed. */
+export class NotInstalled extends Error {
+  override name = 'NotInstalled';
 }
 
 export interface MigrationReport {
@@ -32,7 +46,7 @@ export interface MigrationReport {
   readonly version: number;
 }
 
-interface Migration {
+export interface Migration {
   readonly number: number;
   readonly name: string;
   readonly text: string;
@@ -44,10 +58,15 @@ interface Migration {
  *
  * @param client a connection of the admin role, outside a transaction
  * @param directory where the files are
- * @throws MigrationError on a server older than 14, a schema df or _df that is not ours, a changed or unknown migration,
+ * @param onlyIfInstalled nothing is installed where nothing is
+ * @throws NotInstalled in that case; MigrationError on a server older than 14, a schema df or _df that is not ours, a changed or unknown migration,
  * missing rights; what pg throws otherwise. What was applied before the error stays.
  */
-export async function migrate(client: ClientBase, directory = sqlDirectory): Promise<MigrationReport> {
+export async function migrate(
+  client: ClientBase,
+  directory = sqlDirectory,
+  { onlyIfInstalled = false } = {},
+): Promise<MigrationReport> {
   const migrations = await readMigrations(directory);
   const applied: string[] = [];
   const isCurrent = await transaction(
@@ -59,6 +78,7 @@ export async function migrate(client: ClientBase, directory = sqlDirectory): Pro
   if (isCurrent) return { applied, version: migrations.length };
   for (;;) {
     const next = await locked(client, async () => {
+      if (onlyIfInstalled && !(await isInstalled(client))) throw new NotInstalled();
       const number = (await checkRecorded(client, migrations)) + 1;
       const migration = migrations[number - 1];
       if (migration !== undefined) await apply(client, migration);
@@ -84,7 +104,8 @@ export async function uninstall(client: ClientBase): Promise<boolean> {
   });
 }
 
-async function readMigrations(directory: string): Promise<Migration[]> {
+/** The files, in order. @throws MigrationError for files that are misnamed */
+export async function readMigrations(directory = sqlDirectory): Promise<Migration[]> {
   const names = (await readdir(directory)).filter((name) => name.endsWith('.sql')).sort();
   return await Promise.all(
     names.map(async (name, index) => {
@@ -131,15 +152,7 @@ async function transaction<T>(client: ClientBase, work: () => Promise<T>): Promi
 /** Checks what the database has against the files. @returns the number of the last one applied, 0 for none */
 async function checkRecorded(client: ClientBase, migrations: readonly Migration[]): Promise<number> {
   if (!(await isInstalled(client))) {
-    await client.query(
-      `CREATE SCHEMA _df;
-       CREATE TABLE _df.migrations (
-           number     int         PRIMARY KEY,
-           name       text        NOT NULL,
-           checksum   text        NOT NULL,
-           applied_at timestamptz NOT NULL DEFAULT pg_catalog.now()
-       )`,
-    );
+    await client.query(CREATE_REGISTRY);
     return 0;
   }
   const { rows } = await client.query<{ number: number; name: string; checksum: string }>(

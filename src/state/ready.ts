@@ -15,6 +15,24 @@ export async function writeSettings(pool: Pool, settings: ReadonlyMap<string, st
   );
 }
 
+/** Writes what SHOW answers, by name; null: not to be shown. Settings that are no more go. */
+export async function writeConfiguration(
+  pool: Pool,
+  shown: ReadonlyMap<string, string | null>,
+): Promise<void> {
+  await pool.query(
+    `WITH written AS (
+         INSERT INTO _df.configuration AS c (name, value)
+         SELECT n.name, n.value
+         FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS n (name, value)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value
+         WHERE c.value IS DISTINCT FROM excluded.value
+     )
+     DELETE FROM _df.configuration AS c WHERE NOT c.name OPERATOR(pg_catalog.=) ANY ($1::text[])`,
+    [[...shown.keys()], [...shown.values()]],
+  );
+}
+
 /** From now on df.start accepts work. Once written it stays: a proxy that is down makes work wait, not fail. */
 export async function markReady(pool: Pool): Promise<void> {
   await pool.query(

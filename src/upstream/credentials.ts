@@ -166,6 +166,14 @@ export class CredentialStore {
     this.#vault?.remove(role).catch((error: unknown) => this.#onUnsaved(role, error));
   }
 
+  /** Seals what was captured once more: what was written is gone. */
+  saveAgain(): void {
+    for (const [role, entry] of this.#captured) {
+      entry.stamp = '';
+      if (this.#seals(entry.credential)) void this.#save(role, entry, false);
+    }
+  }
+
   /** Calls the listener after each capture. */
   onCapture(listener: CaptureListener): void {
     this.#listeners.push(listener);

@@ -5,7 +5,10 @@ function facts(bytes: number): StatementFacts {
   const text = Buffer.alloc(bytes);
   return {
     mentions: true,
-    rewritten: { by: { sql: text, positions: { original: (at) => at } }, original: text },
+    rewritten: {
+      by: { sql: text, positions: { original: (at) => at }, tags: null, blocks: false },
+      original: text,
+    },
   };
 }
 

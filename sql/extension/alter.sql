@@ -1,0 +1,18 @@
+-- Body of the DO block that an ALTER EXTENSION pg_durable UPDATE becomes: proxies bring the schemas up to date when they
+-- start, so there is nothing to do.
+DECLARE
+    v_path  pg_catalog.text := pg_catalog.current_setting('search_path');
+    v_owner pg_catalog.oid;
+BEGIN
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    SELECT c.relowner INTO v_owner FROM pg_class AS c WHERE c.oid = to_regclass('_df.migrations');
+    IF v_owner IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '42704', MESSAGE = 'extension "pg_durable" does not exist';
+    ELSIF NOT (SELECT r.rolsuper OR pg_has_role(r.oid, v_owner, 'USAGE') FROM pg_roles AS r WHERE r.rolname = current_user) THEN
+        RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = 'must be owner of extension pg_durable';
+    END IF;
+    RAISE NOTICE USING
+        MESSAGE = 'version "' || split_part(_df.setting('version', '0.1.0'), ' ', 1)
+                  || '" of extension "pg_durable" is already installed';
+    PERFORM set_config('search_path', v_path, true);
+END
