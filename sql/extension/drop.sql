@@ -4,6 +4,8 @@ DECLARE
     v_path      pg_catalog.text := pg_catalog.current_setting('search_path');
     v_level     pg_catalog.text := pg_catalog.current_setting('client_min_messages');
     v_owner     pg_catalog.oid;
+    v_timeout   pg_catalog.text := pg_catalog.current_setting('lock_timeout');
+    v_tables    pg_catalog.text;
     v_dependent pg_catalog.text[];
     v_reason    pg_catalog.text[];
 BEGIN
@@ -72,18 +74,24 @@ BEGIN
             HINT = 'Use DROP ... CASCADE to drop the dependent objects too.';
     END IF;
 
-    -- Executors and users lock these tables in orders of their own: whoever takes all of them at once waits for nobody
-    -- while he holds some, and no deadlock ends either's work. After a while he waits in the ordinary way.
-    FOR n IN 1 .. 500 LOOP
+    -- Executors and users lock these tables in orders of their own. Who wants all of them, waits but shortly for each and
+    -- then lets go of what he has, is in no deadlock that ends either's work. After a while he waits in the ordinary way.
+    SELECT string_agg(c.oid::regclass::text, ', ' ORDER BY c.relname <> 'instances', n.nspname DESC, c.relname)
+    INTO v_tables
+    FROM pg_class AS c
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname IN ('df', '_df') AND c.relkind IN ('r', 'p');
+    PERFORM set_config('lock_timeout', '100ms', true);
+    FOR n IN 1 .. 200 LOOP
         BEGIN
-            LOCK TABLE _df.executors, _df.instances, _df.journal, df.instances, df.nodes, df.vars, df._worker_epoch
-                IN ACCESS EXCLUSIVE MODE NOWAIT;
+            EXECUTE 'LOCK TABLE ' || v_tables || ' IN ACCESS EXCLUSIVE MODE';
             EXIT;
         EXCEPTION
             WHEN lock_not_available THEN
-                PERFORM pg_sleep(0.01);
+                PERFORM pg_sleep(random() * 0.02);
         END;
     END LOOP;
+    PERFORM set_config('lock_timeout', v_timeout, true);
     -- what this transaction has started is gone with it
     SET CONSTRAINTS df.nodes_instance_identity_fkey, df.nodes_left_node_same_instance_fkey,
         df.nodes_right_node_same_instance_fkey, df.instances_root_node_same_instance_fkey IMMEDIATE;

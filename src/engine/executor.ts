@@ -158,6 +158,8 @@ export class Executor {
     this.#endTimers();
     if (this.#beat !== null) clearInterval(this.#beat);
     for (const instance of this.#held.values()) instance.lose();
+    // Others may be in their place already, with something that this executor has taken.
+    resign(this.#options.database, this.#owner).catch(() => {});
     this.#more = false;
     this.#waitingRoles = new Set();
   }

@@ -15,15 +15,19 @@ let proxies: TestProxy[];
 let clients: pg.Client[];
 /** The server's superuser, past the proxies. */
 let root: pg.Client;
+/** The test is over, whatever its outcome. */
+let stop: boolean;
 
 beforeEach(async () => {
   database = await createTestDatabase();
   app = await database.createRole('app');
   proxies = [];
+  stop = false;
   clients = [];
   root = await connect(database.superUrl);
 });
 afterEach(async () => {
+  stop = true;
   await Promise.all(clients.map((client) => client.end().catch(() => {})));
   await Promise.all(proxies.map((proxy) => proxy.stop()));
   await database.drop();
@@ -37,7 +41,10 @@ async function connect(connectionString: string): Promise<pg.Client> {
   return client;
 }
 
-async function proxy(settings: Parameters<typeof startProxy>[0]['settings'] = {}, env = {}): Promise<TestProxy> {
+async function proxy(
+  settings: Parameters<typeof startProxy>[0]['settings'] = {},
+  env = {},
+): Promise<TestProxy> {
   const started = await startProxy({ database, settings, env });
   proxies.push(started);
   return started;
@@ -61,18 +68,26 @@ const ready = () =>
   );
 
 const idle = (one: TestProxy) =>
-  until(() => one.logLines.some((line) => line.includes('idle until')), { ...NOTICED, what: 'an idle proxy' });
+  until(() => one.logLines.some((line) => line.includes('idle until')), {
+    ...NOTICED,
+    what: 'an idle proxy',
+  });
 
 /** Lines of the log that say that something is wrong. */
 const complaints = (one: TestProxy) =>
-  one.logLines.map((line) => JSON.parse(line) as { level: number; msg: string }).filter(({ level }) => level >= 40);
+  one.logLines
+    .map((line) => JSON.parse(line) as { level: number; msg: string })
+    .filter(({ level }) => level >= 40);
 
 async function completes(client: pg.Client): Promise<void> {
   const id = (await client.query("SELECT df.start('SELECT 1' ~> 'SELECT 2') AS id")).rows[0].id as string;
-  await until(async () => (await value(`SELECT status = 'completed' FROM df.instances WHERE id = '${id}'`)) === true, {
-    what: 'an instance to complete',
-    everyMs: 10,
-  });
+  await until(
+    async () => (await value(`SELECT status = 'completed' FROM df.instances WHERE id = '${id}'`)) === true,
+    {
+      what: 'an instance to complete',
+      everyMs: 10,
+    },
+  );
 }
 
 describe('DROP EXTENSION', () => {
@@ -84,7 +99,9 @@ describe('DROP EXTENSION', () => {
     await client.query("SELECT df.start('SELECT pg_sleep(60)')");
     await client.query('SELECT df.start(df.sleep(3600))');
     const sleeping = () =>
-      value("SELECT count(*)::int FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND state = 'active' AND datname = current_database() AND pid <> pg_backend_pid()");
+      value(
+        "SELECT count(*)::int FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND state = 'active' AND datname = current_database() AND pid <> pg_backend_pid()",
+      );
     await until(async () => (await sleeping()) === 1, { what: 'a step that runs' });
     const before = complaints(one).length;
 
@@ -96,16 +113,20 @@ describe('DROP EXTENSION', () => {
     const late = await database.createRole('late');
     await connect(one.url(late));
 
-    await owner.query(`CREATE EXTENSION pg_durable; SELECT df.grant_usage('${app.name}'), df.grant_usage('${late.name}')`);
+    await owner.query(
+      `CREATE EXTENSION pg_durable; SELECT df.grant_usage('${app.name}'), df.grant_usage('${late.name}')`,
+    );
     await ready();
     await completes(client);
-    await until(
-      async () => (await value('SELECT count(*)::int FROM _df.credentials')) === 3,
-      { what: 'credentials to be sealed again', everyMs: 10 },
-    );
-    expect(complaints(one).slice(before).map(({ msg }) => msg)).toEqual([
-      'the schemas df and _df are gone: idle until they are installed again',
-    ]);
+    await until(async () => (await value('SELECT count(*)::int FROM _df.credentials')) === 3, {
+      what: 'credentials to be sealed again',
+      everyMs: 10,
+    });
+    expect(
+      complaints(one)
+        .slice(before)
+        .map(({ msg }) => msg),
+    ).toEqual(['the schemas df and _df are gone: idle until they are installed again']);
   });
 
   it('is noticed by every proxy, also when it comes past them, and so is an installation', async () => {
@@ -121,7 +142,8 @@ describe('DROP EXTENSION', () => {
     await ready();
     await root.query(`SELECT df.grant_usage('${app.name}')`);
     await completes(await connect(two.url(app)));
-    for (const each of [one, two]) expect(complaints(each).filter(({ msg }) => !/credential/.test(msg))).toHaveLength(1);
+    for (const each of [one, two])
+      expect(complaints(each).filter(({ msg }) => !/credential/.test(msg))).toHaveLength(1);
   });
 
   it('and CREATE EXTENSION in one transaction begin anew', async () => {
@@ -152,10 +174,9 @@ describe('DROP EXTENSION', () => {
     const client = await connect(one.url(app));
     await owner.query('BEGIN; DROP EXTENSION pg_durable CASCADE');
     const started = completes(client);
-    await until(
-      async () => (await value('SELECT count(*) > 0 FROM pg_locks WHERE NOT granted')) === true,
-      { what: 'somebody who waits' },
-    );
+    await until(async () => (await value('SELECT count(*) > 0 FROM pg_locks WHERE NOT granted')) === true, {
+      what: 'somebody who waits',
+    });
     await owner.query('ROLLBACK');
     await started;
   });
@@ -165,16 +186,20 @@ describe('DROP EXTENSION', () => {
     const owner = await admin(one);
     await root.query(`SELECT df.grant_usage('${app.name}')`);
     const users = await Promise.all(Array.from({ length: 4 }, () => connect(one.url(app))));
-    let stop = false;
     const codes = new Set<unknown>();
     const load = users.map(async (user) => {
       while (!stop) {
-        await user.query("SELECT df.start('SELECT 1' ~> 'SELECT 2')").catch((error: pg.DatabaseError) => {
-          codes.add(error.code);
-        });
+        const failed = await user
+          .query("SELECT df.start('SELECT 1' ~> 'SELECT 2')")
+          .then(() => false)
+          .catch((error: pg.DatabaseError) => {
+            codes.add(error.code);
+            return true;
+          });
+        if (failed) await new Promise(setImmediate);
       }
     });
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < 3 && !stop; round++) {
       await until(async () => (await value('SELECT count(*) > 20 FROM df.instances')) === true, {
         what: 'work',
         everyMs: 10,

@@ -58,7 +58,9 @@ async function say(session: Session, sql: string | pg.QueryConfig): Promise<unkn
   } catch (error) {
     const { code, message, hint, detail, where, internalQuery } = error as pg.DatabaseError;
     return Object.fromEntries(
-      Object.entries({ code, message, hint, detail, where, internalQuery }).filter(([, v]) => v !== undefined),
+      Object.entries({ code, message, hint, detail, where, internalQuery }).filter(
+        ([, v]) => v !== undefined,
+      ),
     );
   }
 }
@@ -233,8 +235,7 @@ describe('CREATE, ALTER, DROP EXTENSION pg_durable', () => {
     ).toEqual({
       code: '42710',
       message: 'extension "pg_durable" already exists',
-      where:
-        'SQL statement "CREATE EXTENSION pg_durable"\nPL/pgSQL function inline_code_block line 2 at DO',
+      where: 'SQL statement "CREATE EXTENSION pg_durable"\nPL/pgSQL function inline_code_block line 2 at DO',
     });
     await ready(root);
   });
@@ -323,7 +324,9 @@ describe('CREATE, ALTER, DROP EXTENSION pg_durable', () => {
       hint: 'Connect to the correct database and run: CREATE EXTENSION pg_durable;',
     };
     expect(await say(elsewhere, 'CREATE EXTENSION pg_durable')).toEqual(expected);
-    expect(await say(elsewhere, { name: 'p', text: 'CREATE EXTENSION IF NOT EXISTS pg_durable' })).toEqual(expected);
+    expect(await say(elsewhere, { name: 'p', text: 'CREATE EXTENSION IF NOT EXISTS pg_durable' })).toEqual(
+      expected,
+    );
     expect(await say(elsewhere, 'DROP EXTENSION pg_durable')).toMatchObject({
       code: '42704',
       message: 'extension "pg_durable" does not exist',
@@ -413,7 +416,8 @@ describe('settings pg_durable.*', () => {
     expect(await show()).toBe('7');
     expect(await say(owner, 'SET pg_durable.list_instances_max_limit = 0')).toMatchObject({
       code: '22023',
-      message: '0 is outside the valid range for parameter "pg_durable.list_instances_max_limit" (1 .. 1000000)',
+      message:
+        '0 is outside the valid range for parameter "pg_durable.list_instances_max_limit" (1 .. 1000000)',
     });
     expect(await say(owner, 'RESET pg_durable.list_instances_max_limit')).toBe('RESET');
     expect(await show()).toBe('1000');
