@@ -1,4 +1,4 @@
--- 016: the extension's statements about settings (docs/compatibility.md).
+-- 015: the extension's statements about settings (docs/compatibility.md).
 --
 -- The proxy makes SHOW, SET, RESET, ALTER SYSTEM and the like of a setting pg_durable.x, and set_config and
 -- current_setting of it, into calls of these functions. Settings live in the configuration of the proxy, which writes
@@ -120,3 +120,5 @@ COMMENT ON FUNCTION _df.set_config(text, text, boolean) IS
 GRANT EXECUTE ON FUNCTION
     _df.shown_setting(text, boolean), _df.change_setting(text, text, text), _df.current_setting(text, boolean),
     _df.set_config(text, text, boolean) TO PUBLIC;
+
+SELECT _df.close_tables();
