@@ -1,4 +1,4 @@
--- 015: the extension's statements about settings (docs/compatibility.md).
+-- 016: the extension's statements about settings (docs/compatibility.md).
 --
 -- The proxy makes SHOW, SET, RESET, ALTER SYSTEM and the like of a setting pg_durable.x, and set_config and
 -- current_setting of it, into calls of these functions. Settings live in the configuration of the proxy, which writes
