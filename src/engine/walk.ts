@@ -237,7 +237,7 @@ export class Walk {
 
   /** Gives the instance back for this time, if nothing else of it can happen before. */
   async standAside(strand: Strand, milliseconds: number): Promise<void> {
-    if (this.#active === 1 && this.#waits.size === 0)
+    if (this.#active === 1 && this.#waits.size === 0 && !this.inbox.busy)
       await this.#park(strand, performance.now() + milliseconds);
   }
 

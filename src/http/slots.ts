@@ -1,3 +1,9 @@
+/** Who is turned away comes again after this time at the earliest … */
+const COME_BACK_MS = 500;
+/** … and so long after the one before. */
+const LEAST_APART_MS = 0.5;
+const MOST_APART_MS = 10;
+
 interface Waiter {
   readonly role: string;
   readonly begin: () => void;
@@ -13,6 +19,9 @@ export class Slots {
   limit: number;
   #taken = 0;
   #nextComesAt = 0;
+  /** Between the ends of two requests, of late. */
+  #apartMs = MOST_APART_MS;
+  #lastEnd = 0;
   readonly #byRole = new Map<string, number>();
   #waiting: Waiter[] = [];
 
@@ -53,6 +62,10 @@ export class Slots {
 
   leave(role: string): void {
     this.#taken -= 1;
+    const now = performance.now();
+    const apart = Math.min(Math.max(now - this.#lastEnd, LEAST_APART_MS), MOST_APART_MS);
+    this.#apartMs += (apart - this.#apartMs) / 16;
+    this.#lastEnd = now;
     const left = (this.#byRole.get(role) ?? 1) - 1;
     if (left === 0) this.#byRole.delete(role);
     else this.#byRole.set(role, left);
@@ -60,12 +73,12 @@ export class Slots {
   }
 
   /**
-   * For those for whom there is not even room to wait: when to come again, in milliseconds from now. No two at once,
-   * so that it costs little when many are turned away again.
+   * For those for whom there is not even room to wait: when to come again, in milliseconds from now. One after the
+   * other, as requests end of late, so that they find room, and cost little where they find none.
    */
-  turnAway(afterMs: number, apartMs: number): number {
+  turnAway(): number {
     const now = performance.now();
-    this.#nextComesAt = Math.max(now + afterMs, this.#nextComesAt + apartMs);
+    this.#nextComesAt = Math.max(now + COME_BACK_MS, this.#nextComesAt + this.#apartMs);
     return this.#nextComesAt - now;
   }
 

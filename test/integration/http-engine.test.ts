@@ -104,6 +104,16 @@ describe('while a request is under way', () => {
     expect(await d.ended(late)).toBe('completed');
   });
 
+  test('a signal wins against it, and it is called off', async () => {
+    web.on('/signalled', { hold: true });
+    const id = await d.start(`df.http('${web.url}/signalled') | df.wait_for_signal('go')`);
+    await until(() => web.held === 1);
+    await d.app.query(`SELECT df.signal($1, 'go', '{"a": 1}')`, [id]);
+    expect(await d.ended(id)).toBe('completed');
+    await until(() => web.seen('/signalled')[0]!.abandoned);
+    expect(await d.output(id)).toContain('"timed_out":false');
+  });
+
   test('branches of a join ask at the same time', async () => {
     web.on('/both', { hold: true });
     const id = await d.start(`df.http('${web.url}/both?a') & df.http('${web.url}/both?b') & df.sleep(0)`);

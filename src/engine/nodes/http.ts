@@ -23,9 +23,6 @@ const METHODS = {
 } as const;
 /** Instances that wait for a slot in memory, per slot; more are given back. */
 const WAITING_PER_SLOT = 1;
-/** Those come back after this time, and one after the other, so many milliseconds apart. */
-const COME_BACK_MS = 500;
-const COME_BACK_APART_MS = 5;
 
 export async function visitHttp(walk: Walk, node: HttpNode, scope: Scope, strand: Strand): Promise<Outcome> {
   strand.work += 1;
@@ -78,7 +75,7 @@ async function attempt(walk: Walk, node: HttpNode, scope: Scope, strand: Strand)
 async function waitForRoom(walk: Walk, strand: Strand): Promise<void> {
   const { slots } = walk.context.outbound;
   if (slots.isFree || slots.waiting < slots.limit * WAITING_PER_SLOT) return;
-  await walk.standAside(strand, slots.turnAway(COME_BACK_MS, COME_BACK_APART_MS));
+  await walk.standAside(strand, slots.turnAway());
 }
 
 /** @throws HttpFailure when the role may not, now; the walk is halted when that cannot be found out */
