@@ -89,6 +89,7 @@ const FUNCTIONS: Record<string, Access> = {
   '_df.infer': 'caller',
   '_df.is_older': 'owner',
   '_df.keep_inbox': 'owner',
+  '_df.control_leaves': 'text',
   '_df.launch': 'text', // it asks the proxy, which asks the server as the caller: security-launch.test.ts
   '_df.launch_answer': 'owner',
   '_df.launch_cover': 'owner',
