@@ -71,7 +71,6 @@ const FUNCTIONS: Record<string, Access> = {
   '_df.compact': 'text',
   '_df.config_nodes': 'text',
   '_df.close_tables': 'owner',
-  '_df.control_leaves': 'text',
   '_df.cron_field': 'text',
   '_df.cron_valid': 'text',
   '_df.cron_value': 'text',
