@@ -452,7 +452,7 @@ BEGIN
                               WHEN e.kind IN ('f', 'F') THEN 'failed'
                               ELSE 'running' END,
         result         = CASE WHEN e.kind IN ('c', 'C')
-                              THEN CASE WHEN strpos(e.value, '\u') > 0 THEN _df.shown(e.value)
+                              THEN CASE WHEN strpos(e.value, E'\\u') > 0 THEN _df.shown(e.value)
                                         ELSE e.value::jsonb END
                               WHEN e.kind IN ('f', 'F') THEN to_jsonb(e.value) END,
         error          = CASE WHEN e.kind IN ('f', 'F') THEN e.value END,

@@ -420,7 +420,7 @@ DECLARE
     v_either boolean;
 BEGIN
     IF v_rest ^@ 'CRON_TZ=' THEN
-        v_zone := (regexp_match(v_rest, '^CRON_TZ=([A-Za-z][A-Za-z0-9_+/-]*)[ \t\n\r\f\v]'))[1];
+        v_zone := (regexp_match(v_rest, E'^CRON_TZ=([A-Za-z][A-Za-z0-9_+/-]*)[ \\t\\n\\r\\f\\v]'))[1];
         IF v_zone IS NULL THEN
             RETURN false;
         END IF;
@@ -431,7 +431,7 @@ BEGIN
     IF v_rest IN ('@yearly', '@annually', '@monthly', '@weekly', '@daily', '@midnight', '@hourly') THEN
         v_rest := '0 0 * * *';  -- they come for ever
     END IF;
-    v_fields := regexp_split_to_array(v_rest, '[ \t\n\r\f\v]+');
+    v_fields := regexp_split_to_array(v_rest, E'[ \\t\\n\\r\\f\\v]+');
     v_minute := _df.cron_field(v_fields[1], 0, 59, NULL, false);
     v_hour := _df.cron_field(v_fields[2], 0, 23, NULL, false);
     v_day := _df.cron_field(v_fields[3], 1, 31, NULL, true);

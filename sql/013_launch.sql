@@ -192,7 +192,7 @@ BEGIN
     v_bytes := substr(_df.launch_mac('answer ' || p_seal || ' ', v_bytes), 1, 8) || v_bytes;
     v_length := length(v_bytes);
     v_cover := _df.launch_cover(p_seal, v_length + 2);
-    v_bytes := v_bytes || '\x00';
+    v_bytes := v_bytes || E'\\x00';
     PERFORM pg_try_advisory_lock_shared(v_keys.answer, v_length);
     FOR n IN 1 .. (v_length + 1) / 2 LOOP
         PERFORM pg_try_advisory_lock_shared(v_keys.answer,

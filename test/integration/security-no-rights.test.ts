@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { failure, installSchema, type Schema, value } from './schema.js';
@@ -401,4 +403,19 @@ describe('the owner’s default privileges', () => {
       await other.drop();
     }
   });
+});
+
+it('the statements of docs/security.md are ones that run', async () => {
+  const page = readFileSync(join(import.meta.dirname, '../../docs/security.md'), 'utf8');
+  const checks = /## Checks[\s\S]*?```sql\n([\s\S]*?)```/
+    .exec(page)![1]!
+    .split(';')
+    .filter((sql) => sql.trim() !== '');
+  expect(checks.length).toBe(3);
+  const [users, above, owners] = checks as [string, string, string];
+  const column = async (sql: string) =>
+    (await schema.admin.query<unknown[]>({ text: sql, rowMode: 'array' })).rows.map((row) => row[0]);
+  expect(await column(users)).toContain(schema.appRole.name);
+  expect(await column(above)).not.toContain(schema.appRole.name);
+  expect(await column(owners)).toEqual([]);
 });

@@ -187,6 +187,19 @@ describe('the checkpoint', () => {
     expect(await seen('hostile')).toHaveLength(hostile.length);
   });
 
+  test('also where the functions are first read under the step’s own reading of backslashes', async () => {
+    const role = await d.user('backslash');
+    const client = await d.connect(role);
+    const id = await d.start(quote(`SET standard_conforming_strings = off; SELECT 1 AS a`), client);
+    expect(await d.ended(id)).toBe('completed');
+    await client.query('SET standard_conforming_strings = off');
+    const next = await client.query(
+      `SELECT df.start(df.seq(df.wait_for_schedule('CRON_TZ=Europe/Rome 0 0 * nov *'), 'x')) AS id`,
+    );
+    await client.query('SELECT df.cancel($1)', [next.rows[0].id]);
+    await client.end();
+  });
+
   test('cannot be parted from the step: what would end the transaction before it is refused', async () => {
     for (const sql of [
       'COMMIT',
