@@ -23,7 +23,7 @@ const KEEP = 10_000;
 const FOUND_AT_ONCE = 20_000;
 /** Ids that go with one statement; it stops earlier when this many rows are gone. */
 const BATCH = 200;
-const BATCH_ROWS = 1000;
+const BATCH_ROWS = 300;
 /** A scan of millions of rows takes seconds, the removal of the largest graphs as well. */
 const ANSWER_MS = 10 * 60_000;
 /** How often it is looked whether a pass is due. */
