@@ -40,12 +40,16 @@ export function judgeCommitFailure(error: ServerError, stage: 'checkpoint' | 'co
   }
 }
 
+/** SQLSTATEs of a step that could not be begun: its role may not log in, or there was no slot. */
+export const NO_LOGIN = '28000';
+export const NO_SLOT = '53300';
+
 /** The text of a failed SQL node. */
 export function sqlFailure(message: string): string {
   return `SQL execution failed: error returned from database: ${message}`;
 }
 
-const RECORDED_STATEMENT_LENGTH = 8192;
+const RECORDED_STATEMENT_BYTES = 8192;
 
 /** What status_details shows of it besides; the statement's first 8 kB where it is given. */
 export function failureDetail(error: ServerError, statement?: string): string {
@@ -55,12 +59,46 @@ export function failureDetail(error: ServerError, statement?: string): string {
     hint: error.hint,
     context: error.where,
     position: error.position,
-    statement: statement === undefined ? undefined : head(statement, RECORDED_STATEMENT_LENGTH),
+    statement: statement === undefined ? undefined : head(statement, RECORDED_STATEMENT_BYTES),
   });
 }
 
-/** The first characters, none of them cut in half. */
-function head(text: string, length: number): string {
-  const cut = text.slice(0, length);
-  return /[\ud800-\udbff]$/.test(cut) ? cut.slice(0, -1) : cut;
+/** The same of a failure that is known by its SQLSTATE alone; undefined for a code that is none. */
+export function codeDetail(code: string): string | undefined {
+  return /^[0-9A-Z]{5}$/.test(code) ? JSON.stringify({ sqlstate: code }) : undefined;
+}
+
+/** The error of one of a text's statements, its position counted from the beginning of the text. */
+export function inWholeText(
+  error: ServerError,
+  sql: string,
+  statements: readonly string[],
+  failing: number,
+): ServerError {
+  if (error.position === undefined || failing === 0) return error;
+  let end = 0;
+  let start = 0;
+  for (const statement of statements.slice(0, failing + 1)) {
+    start = sql.indexOf(statement, end);
+    // not in a comment that stands between two statements
+    while (start > 0 && sql[start - 1] !== ';') start = sql.indexOf(statement, start + 1);
+    if (start < 0) return { ...error, position: undefined };
+    end = start + statement.length;
+  }
+  const before = [...sql.slice(0, start)].length;
+  return { ...error, position: String(before + Number(error.position)) };
+}
+
+/** The first bytes of a text, no character cut. */
+function head(text: string, bytes: number): string {
+  const start = Buffer.from(text.slice(0, bytes).replace(/[\ud800-\udbff]$/, ''));
+  if (start.length <= bytes) return start.toString();
+  let end = bytes;
+  while (((start[end] as number) & 0xc0) === 0x80) end -= 1;
+  return start.toString('utf8', 0, end);
+}
+
+/** Text as jsonb takes it. */
+export function storable(text: string): string {
+  return text.replace(/\0|\p{Surrogate}/gu, '\ufffd');
 }

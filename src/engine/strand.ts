@@ -17,6 +17,7 @@ import { checkpointCommand } from '../state/checkpoint.js';
 import type { Command, CommandResult } from '../upstream/command.js';
 import { ConnectionLost, type FlightResult, type ServerError, Session } from '../upstream/session.js';
 import { isSsiConflict } from './conflict.js';
+import { NO_LOGIN } from './failure.js';
 import type { Scope } from './scope.js';
 import { endOfComment, endOfLine } from './split.js';
 import type { Walk } from './walk.js';
@@ -26,9 +27,10 @@ export class Stopped extends Error {}
 
 export type StepResult =
   | { readonly kind: 'rows'; readonly result: CommandResult }
-  | { readonly kind: 'error'; readonly error: ServerError }
+  /** Of several statements, which one has failed; 0 for the first, and where it cannot be told. */
+  | { readonly kind: 'error'; readonly error: ServerError; readonly statement?: number }
   /** The step could not be begun; the text is the node's error. */
-  | { readonly kind: 'refused'; readonly text: string };
+  | { readonly kind: 'refused'; readonly text: string; readonly code: string };
 
 const BEGIN: Command = { sql: 'BEGIN' };
 const COMMIT: Command = { sql: 'COMMIT' };
@@ -149,7 +151,7 @@ export class Strand {
       if (isSsiConflict(error)) this.#walk.conflict(error);
       return NEEDS_NO_TRANSACTION.has(error.code) && statements.length === 1
         ? this.#executeAlone(session, statements[0] as string)
-        : { kind: 'error', error };
+        : { kind: 'error', error, statement: results.length - lead.length - 1 };
     }
     if (status !== 'T') return { kind: 'error', error: transactionControl() };
     this.#open = true;
@@ -332,7 +334,7 @@ export class Strand {
       this.releaseSession();
       throw new Stopped();
     }
-    if (gone !== null) return { kind: 'refused', text: gone };
+    if (gone !== null) return { kind: 'refused', text: gone, code: NO_LOGIN };
     const lead = this.#lead(session);
     const commands = [...lead, BEGIN, ...statements.map((sql) => ({ sql, rows: true })), COMMIT];
     this.stepSince = performance.now();
@@ -346,7 +348,7 @@ export class Strand {
       this.#failed = status === 'E';
       return NEEDS_NO_TRANSACTION.has(error.code) && statements.length === 1
         ? this.#executeAlone(session, statements[0] as string)
-        : { kind: 'error', error };
+        : { kind: 'error', error, statement: results.length - lead.length - 1 };
     }
     this.#ahead = true;
     const misread = wrongEncoding(session);

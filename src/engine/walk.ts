@@ -15,7 +15,7 @@ import { AcquireTimeout, LoginRefused } from '../upstream/pool.js';
 import type { ConnectionLost, ServerError, Session } from '../upstream/session.js';
 import { isSsiConflict } from './conflict.js';
 import type { EngineContext } from './context.js';
-import { failureDetail, judgeCommitFailure, sqlFailure } from './failure.js';
+import { codeDetail, failureDetail, judgeCommitFailure, NO_LOGIN, NO_SLOT, sqlFailure } from './failure.js';
 import { floorOf } from './floor.js';
 import type { Graph, Node } from './graph.js';
 import type { Inbox } from './inbox.js';
@@ -413,6 +413,7 @@ export class Walk {
       return {
         kind: 'refused',
         text: this.#noConnection(`role "${this.instance.graph.role}" does not exist`),
+        code: NO_LOGIN,
       };
     const database = this.#database;
     const first = !this.progressed && this.#strands.size === 1;
@@ -431,7 +432,7 @@ export class Walk {
       if (error instanceof AcquireTimeout) {
         // claimed too early: give it back rather than let it time out in the queue
         if (first) return this.haltHere({ retryIn: 0.2, counts: false });
-        return { kind: 'refused', text: this.#noSlot() };
+        return { kind: 'refused', text: this.#noSlot(), code: NO_SLOT };
       }
       if (error instanceof LoginRefused) return await this.#awaitLogin(strand, error, captures);
       if (!(error instanceof OpenFailure)) throw error;
@@ -442,7 +443,7 @@ export class Walk {
         );
         return this.haltHere({ retryIn: 1, counts: false });
       }
-      return { kind: 'refused', text: this.#noConnection(error.message) };
+      return { kind: 'refused', text: this.#noConnection(error.message), code: error.code };
     }
   }
 
@@ -459,7 +460,7 @@ export class Walk {
     const role = this.instance.role as string;
     const { login, expired } = await this.context.roleState(role);
     strand.check();
-    if (!login) return { kind: 'refused', text: this.#noConnection(failure.message) };
+    if (!login) return { kind: 'refused', text: this.#noConnection(failure.message), code: NO_LOGIN };
     const why = whyNoLogin(role, failure, expired);
     await this.send({
       ...this.checkpoint(strand, null),
@@ -583,7 +584,8 @@ export class Walk {
     const text = verdict === 'no role' ? this.#noConnection(error.message) : sqlFailure(error.message);
     // the context of a failed checkpoint is ours, and with log_parameter_max_length_on_error it would show the token
     const told = stage === 'checkpoint' ? { ...error, where: undefined } : error;
-    const failure: Entry = { ...step, kind: 'f', value: text, detail: failureDetail(told) };
+    const detail = verdict === 'no role' ? codeDetail(NO_LOGIN) : failureDetail(told, step.statement);
+    const failure: Entry = { ...step, kind: 'f', value: text, detail };
     const written = [...entries.slice(0, at), failure];
     await this.send({ ...this.checkpoint(strand, null), entries: written, generation: null });
     this.confirm(written);

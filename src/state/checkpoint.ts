@@ -27,6 +27,8 @@ export interface Entry {
   readonly detail?: string | undefined;
   /** A SQL step that committed or commits with this entry, as opposed to what follows from others. */
   readonly step?: true;
+  /** Its SQL, for the detail of a failure at COMMIT; it is not written otherwise. */
+  readonly statement?: string | undefined;
 }
 
 /** How the executor's hold on the instance ends with this checkpoint. */

@@ -102,6 +102,7 @@ describe('WAIT_SCHEDULE', () => {
   test.each([
     ['0 0 31 2 *', "No upcoming schedule found for '0 0 31 2 *'"],
     ['0 0 * * * 2001', "No upcoming schedule found for '0 0 * * * 2001'"],
+    ['a\0b', "Invalid cron expression 'a\ufffdb': Invalid expression: Invalid cron expression."],
     ['every day', "Invalid cron expression 'every day': Invalid expression: Invalid cron expression."],
     [
       'CRON_TZ=posix/UTC 0 0 * * *',

@@ -9,6 +9,7 @@ import { HttpFailure, shownUrl } from '../../http/failure.js';
 import { authorizationOf, type Headers, requestHeaders } from '../../http/headers.js';
 import { encodeMultipart } from '../../http/multipart.js';
 import { HTTP_FUNCTIONS } from '../../state/http-privilege.js';
+import { storable } from '../failure.js';
 import type { HttpNode } from '../graph.js';
 import { done, failed, type Outcome } from '../outcome.js';
 import { SubstitutionError } from '../reference.js';
@@ -153,9 +154,4 @@ function toResult(
     `{"status":${status},"body":${JSON.stringify(body.text)},"encoding":"${body.encoding}",` +
       `"headers":{${names.join(',')}},"ok":${status >= 200 && status < 300},"duration_ms":${durationMs}}`,
   );
-}
-
-/** Text as jsonb takes it. */
-function storable(text: string): string {
-  return text.replace(/\0|\p{Surrogate}/gu, '\ufffd');
 }

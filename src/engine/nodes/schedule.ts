@@ -6,6 +6,7 @@
  * this machine's clock goes: so the next wait can find neither the same time again, nor miss one.
  */
 import { parseCron } from '../cron.js';
+import { storable } from '../failure.js';
 import type { WaitScheduleNode } from '../graph.js';
 import { nextTick } from '../next-tick.js';
 import { done, failed, type Outcome } from '../outcome.js';
@@ -36,8 +37,9 @@ export async function visitSchedule(
     strand.check();
     const next = findTick(node.expression, now);
     if (typeof next === 'string') {
-      strand.push({ node: node.id, stamp, kind: 'f', value: next, due: null });
-      return failed(next);
+      const why = storable(next);
+      strand.push({ node: node.id, stamp, kind: 'f', value: why, due: null });
+      return failed(why);
     }
     tick = next;
     const seconds = (tick - now) / 1000;

@@ -1,7 +1,7 @@
 /** SQL: one transaction, checkpoint included. Source: df-api §4.2, decisions #1, #5, #6, #7. */
 import type { CommandResult, Field } from '../../upstream/command.js';
 import type { ServerError } from '../../upstream/session.js';
-import { failureDetail, sqlFailure } from '../failure.js';
+import { codeDetail, failureDetail, inWholeText, sqlFailure } from '../failure.js';
 import type { SqlNode } from '../graph.js';
 import { done, failed, type Outcome } from '../outcome.js';
 import { type NamedResult, SubstitutionError } from '../reference.js';
@@ -27,11 +27,9 @@ export async function visitSql(walk: Walk, node: SqlNode, scope: Scope, strand: 
     strand.push({ node: node.id, stamp, kind: 'f', value: text, due: null, detail });
     return failed(text);
   };
-  const failStep = (error: ServerError, statement: string): Outcome =>
-    fail(
-      sqlFailure(error.message),
-      failureDetail(error, walk.context.settings.recordStatements ? statement : undefined),
-    );
+  const recorded = (sql: string) => (walk.context.settings.recordStatements ? sql : undefined);
+  const failStep = (error: ServerError, sql: string): Outcome =>
+    fail(sqlFailure(error.message), failureDetail(error, recorded(sql)));
 
   if (walk.instance.attempts >= MAX_ATTEMPTS && !walk.progressed) {
     return fail(sqlFailure(`the connection was lost ${walk.instance.attempts} times while the step ran`));
@@ -50,17 +48,19 @@ export async function visitSql(walk: Walk, node: SqlNode, scope: Scope, strand: 
       JSON.stringify({ sqlstate: '22021' }),
     );
   }
-  const step = await strand.execute(splitStatements(sql));
+  const statements = splitStatements(sql);
+  const step = await strand.execute(statements);
   switch (step.kind) {
     case 'refused':
-      return fail(step.text);
+      return fail(step.text, codeDetail(step.code));
     case 'error':
-      return failStep(step.error, sql);
+      return failStep(inWholeText(step.error, sql, statements, step.statement ?? 0), sql);
     case 'rows': {
       const answer = await toResult(walk, strand, step.result);
       if ('code' in answer) return failStep(answer, sql);
       const detail = answer.columns === undefined ? undefined : JSON.stringify(answer.columns);
-      strand.push({ node: node.id, stamp, kind: 'c', value: answer.text, due: null, detail, step: true });
+      const end = { node: node.id, stamp, kind: 'c', value: answer.text, due: null, detail } as const;
+      strand.push({ ...end, step: true, statement: recorded(sql) });
       return { kind: 'done', result: answer };
     }
   }
