@@ -96,15 +96,20 @@ export function parseScript(text: string, name: string): Item[] {
   let sql: string[] = [];
   let began = 1;
   const flush = (): void => {
-    for (const statement of splitStatements(sql.join('\n'))) {
+    const whole = sql.join('\n');
+    let from = 0;
+    for (const statement of splitStatements(whole)) {
+      const start = whole.indexOf(statement, from) + statement.length - statement.trimStart().length;
+      from = start + statement.trimStart().length;
       if (statement.replace(/--.*|\/\*[\s\S]*?\*\//g, '').trim() === '') continue;
-      items.push({ kind: 'statement', sql: statement.trim(), at: `${name}:${began}`, claims: [] });
+      const line = began + whole.slice(0, start).split('\n').length - 1;
+      items.push({ kind: 'statement', sql: statement.trim(), at: `${name}:${line}`, claims: [] });
     }
     sql = [];
   };
   for (const [index, each] of text.split('\n').entries()) {
     if (!each.startsWith('-->')) {
-      if (sql.join('').trim() === '') began = index + 1;
+      if (sql.length === 0) began = index + 1;
       sql.push(each);
       continue;
     }
