@@ -52,17 +52,8 @@ export const RESET: readonly Command[] = [
   'COMMIT',
 ].map((sql) => ({ sql }));
 
-/**
- * Round a checkpoint whose session has a statement_timeout: that is for the step's statements and for what its COMMIT
- * still does, not for ours.
- */
-const LIFT_TIME_LIMIT: Command = {
-  sql: `SELECT pg_catalog.set_config('df.statement_timeout', pg_catalog.current_setting('statement_timeout'), true),
-       pg_catalog.set_config('statement_timeout', '0', true)`,
-};
-const RESTORE_TIME_LIMIT: Command = {
-  sql: `SELECT pg_catalog.set_config('statement_timeout', pg_catalog.current_setting('df.statement_timeout'), true)`,
-};
+/** Before a checkpoint whose session has a statement_timeout: that is for the step's statements. */
+const LIFT_TIME_LIMIT: Command = { sql: 'SET LOCAL statement_timeout = 0' };
 const SETS_TIME_LIMIT = /statement_timeout/i;
 
 /** Statements that refuse a transaction block, and procedures that end one: run without, at-least-once. */
@@ -260,9 +251,7 @@ export class Strand {
   /** The checkpoint of what is pending and the COMMIT of the step's transaction. */
   #commit(end: End | null): Command[] {
     const checkpoint = checkpointCommand(this.#walk.checkpoint(this, end));
-    return this.#timeLimited
-      ? [LIFT_TIME_LIMIT, checkpoint, RESTORE_TIME_LIMIT, COMMIT]
-      : [checkpoint, COMMIT];
+    return this.#timeLimited ? [LIFT_TIME_LIMIT, checkpoint, COMMIT] : [checkpoint, COMMIT];
   }
 
   #commitAt(lead: readonly Command[]): number {

@@ -131,6 +131,51 @@ describe('SIGHUP', () => {
     },
   );
 
+  test('changes the limits of steps while they run', async () => {
+    const { port, write, hangUp } = await serve({ max_user_connections: '1' });
+    await withClient(db.superUrl, (root) => root.query('SELECT df.grant_usage($1)', [role.name]));
+    const client = connection(port);
+    await client.connect();
+    const sleeping = () =>
+      withClient(db.superUrl, async (root) => {
+        const { rows } = await root.query(
+          `SELECT count(*)::int AS n FROM pg_stat_activity
+           WHERE datname = current_database() AND state = 'active' AND query = 'SELECT pg_sleep(60)'`,
+        );
+        return rows[0].n as number;
+      });
+    const start = async (steps: string) =>
+      (await client.query<{ id: string }>(`SELECT df.start(${steps}) AS id`)).rows[0]!.id;
+    await start(`'SELECT pg_sleep(60)'`);
+    await start(`'SELECT pg_sleep(60)'`);
+    await until(async () => (await sleeping()) === 1);
+    write({ max_user_connections: '3' });
+    expect((await hangUp())[0]).toMatchObject({ changed: ['max_user_connections'] });
+    await until(async () => (await sleeping()) === 2);
+    // no more slots than are in use, and limits for what begins now
+    write({ max_user_connections: '2', execution_acquire_timeout: '1s', step_statement_timeout: '100ms' });
+    await hangUp();
+    const id = await start(`'SELECT 1' & 'SELECT 2'`);
+    await until(async () => (await client.query('SELECT df.status($1) AS s', [id])).rows[0].s === 'failed');
+    const { rows } = await client.query(
+      'SELECT max(error) AS error FROM df.nodes WHERE instance_id = $1 AND node_type = $2',
+      [id, 'SQL'],
+    );
+    expect(rows[0].error).toBe(
+      'pg_durable: connection limit reached (max_user_connections=2). Timed out after 1s waiting for an available execution slot.',
+    );
+    await client.query('SELECT df.cancel(i.id) FROM df.instances AS i WHERE i.status IN ($1, $2)', [
+      'pending',
+      'running',
+    ]);
+    await until(async () => (await sleeping()) === 0);
+    const limited = await start(`'SELECT pg_sleep(60)'`);
+    await until(
+      async () => (await client.query('SELECT df.status($1) AS s', [limited])).rows[0].s === 'failed',
+    );
+    await client.end();
+  });
+
   test('with a file that is wrong changes nothing, says why, and the proxy goes on', async () => {
     const { port, write, hangUp, proxy } = await serve({});
     write({ max_client_connections: 'many', log_level: 'debug' });
