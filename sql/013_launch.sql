@@ -26,7 +26,8 @@
 --   answer   one shared lock for every two bytes of the answer, under a class of the request's own. pg_locks can be
 --            read by everybody, so the bytes are covered, and sealed so that nobody else can answer.
 --
--- The keys of all but the first follow from the seal of the request, which only the caller and the proxy have seen.
+-- The keys of all but the first follow from the seal of the request, which only the caller and the proxy have seen (the
+-- locks show somewhat more than half of it; what covers and seals the answer depends on all).
 --
 -- Who asks. Anybody can RAISE an INFO with that SQLSTATE, so nothing in it counts but what is proven. The seal is a MAC
 -- under a key that only the owner of the schema can read. It is computed by a view: within a view, tables are read with
@@ -38,6 +39,10 @@
 -- is worth nothing, and neither is an old one of the same session. The work is then done in a session that is logged in
 -- as the role, with its rights as they are then.
 --
+-- A key of seals counts for a day and is replaced every hour while a proxy lives: a dump holds those of its time, and must
+-- not be worth more than what it shows. A snapshot that is older than a day has only keys that count no more: its requests
+-- are not heard.
+--
 -- Either it happened or it did not: the launched transaction looks at `waiting` as its last act. A caller who has given
 -- up, was cancelled or is gone has nothing started behind his back. Between that look and the end of COMMIT he may give
 -- up nevertheless; then it has happened, as with any COMMIT whose answer is not waited for.
@@ -45,14 +50,25 @@
 -- (1146504275, 3) is held, shared, by each proxy that can be asked: where nobody holds it, there is no use in waiting.
 
 CREATE TABLE _df.launch_key (
-    one boolean PRIMARY KEY DEFAULT true CHECK (one),
-    key bytea   NOT NULL
+    key     bytea       PRIMARY KEY,
+    made_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
-COMMENT ON TABLE _df.launch_key IS 'The key of the seals on requests and answers: 256 bits. Owner only.';
-INSERT INTO _df.launch_key (key)
-SELECT pg_catalog.sha256(pg_catalog.convert_to(
-           pg_catalog.concat(pg_catalog.gen_random_uuid(), pg_catalog.gen_random_uuid(), pg_catalog.gen_random_uuid()),
-           'UTF8'));
+COMMENT ON TABLE _df.launch_key IS 'The keys of the seals on requests: 256 bits each. The newest seals, all open. Owner only.';
+
+CREATE FUNCTION _df.launch_renew() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    DELETE FROM _df.launch_key AS k WHERE k.made_at < clock_timestamp() - interval '25 hours';
+    INSERT INTO _df.launch_key (key)
+    SELECT sha256(convert_to(concat(gen_random_uuid(), gen_random_uuid(), gen_random_uuid()), 'UTF8'))
+    WHERE NOT EXISTS (SELECT FROM _df.launch_key AS k WHERE k.made_at > clock_timestamp() - interval '1 hour');
+END
+$$;
+COMMENT ON FUNCTION _df.launch_renew() IS 'A new key of seals if the newest is an hour old; those of the day before go. Owner only.';
+REVOKE EXECUTE ON FUNCTION _df.launch_renew() FROM PUBLIC;
+SELECT _df.launch_renew();
 
 -- A MAC: SHA-256 over the key and the SHA-256 over the key and the text. The inner hash makes it safe to extend the text.
 CREATE VIEW _df.launch_seal WITH (security_barrier) AS
@@ -63,20 +79,21 @@ SELECT a.role, a.pid,
                    pg_catalog.concat_ws(' ', 'request', a.role, a.pid, pg_catalog.current_setting('df.launch', true)),
                    'UTF8'))),
            'hex') AS seal
-FROM _df.launch_key AS k
+FROM (SELECT x.key FROM _df.launch_key AS x ORDER BY x.made_at DESC LIMIT 1) AS k
 CROSS JOIN (SELECT pg_catalog.quote_ident(current_user)::pg_catalog.regrole::pg_catalog.oid AS role,
                    pg_catalog.pg_backend_pid() AS pid) AS a;
 COMMENT ON VIEW _df.launch_seal IS
     'The seal on the request that stands in the setting df.launch, for current_user of who reads the view, in his session. Anybody: it is the proof of who he is, and of nobody else.';
 GRANT SELECT ON _df.launch_seal TO PUBLIC;
 
-CREATE FUNCTION _df.launch_mac(p_text text, p_bytes bytea) RETURNS bytea
-    LANGUAGE sql STABLE
+-- The seal of a request is the key of its answer.
+CREATE FUNCTION _df.launch_mac(p_seal text, p_bytes bytea) RETURNS bytea
+    LANGUAGE sql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT sha256(k.key || sha256(k.key || convert_to(p_text, 'UTF8') || p_bytes)) FROM _df.launch_key AS k
+    SELECT sha256(convert_to(p_seal, 'UTF8') || sha256(convert_to(p_seal, 'UTF8') || p_bytes))
 $$;
-COMMENT ON FUNCTION _df.launch_mac(text, bytea) IS 'A MAC under the key of the seals. Owner only.';
+COMMENT ON FUNCTION _df.launch_mac(text, bytea) IS 'A MAC under the seal of a request. Owner only.';
 
 CREATE FUNCTION _df.launch_keys(p_seal text, OUT heard bigint, OUT turn bigint, OUT answer int)
     LANGUAGE sql IMMUTABLE STRICT
@@ -89,12 +106,12 @@ $$;
 COMMENT ON FUNCTION _df.launch_keys(text) IS
     'The keys of the advisory locks of a request: heard and turn, and the class of its answer. Anybody who knows the seal.';
 
--- What covers an answer: as many bytes as are wanted that nobody can foresee who does not have the key.
+-- What covers an answer: as many bytes as are wanted that nobody can foresee who does not have the seal.
 CREATE FUNCTION _df.launch_cover(p_seal text, p_length int) RETURNS bytea
-    LANGUAGE sql STABLE
+    LANGUAGE sql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT string_agg(_df.launch_mac('cover ' || p_seal || ' ' || n, ''), '' ORDER BY n)
+    SELECT string_agg(_df.launch_mac(p_seal, convert_to('cover ' || n, 'UTF8')), '' ORDER BY n)
     FROM generate_series(0, p_length / 32) AS n
 $$;
 COMMENT ON FUNCTION _df.launch_cover(text, int) IS 'At least p_length bytes that cover the answer to a request. Owner only.';
@@ -140,9 +157,10 @@ DECLARE
     v_waiting bigint;
     v_keys    record;
     v_role    text := (SELECT a.rolname FROM pg_roles AS a WHERE a.oid = p_role);
-    v_sealed  text := encode(_df.launch_mac(concat_ws(' ', 'request', p_role, p_pid, p_about), ''), 'hex');
+    v_sealed  bytea := convert_to(concat_ws(' ', 'request', p_role, p_pid, p_about), 'UTF8');
 BEGIN
-    IF p_seal IS DISTINCT FROM v_sealed OR v_about[4] IS DISTINCT FROM p_digest OR v_role IS NULL THEN
+    PERFORM FROM _df.launch_key AS k WHERE encode(sha256(k.key || sha256(k.key || v_sealed)), 'hex') = p_seal;
+    IF NOT FOUND OR v_about[4] IS DISTINCT FROM p_digest OR v_role IS NULL THEN
         RETURN json_build_object('state', 'forged');
     ELSIF abs(extract(epoch FROM clock_timestamp()) - v_about[3]::bigint) > 60 THEN
         RETURN json_build_object('state', 'stale');
@@ -189,7 +207,7 @@ DECLARE
     v_cover  bytea;
     v_length int;
 BEGIN
-    v_bytes := substr(_df.launch_mac('answer ' || p_seal || ' ', v_bytes), 1, 8) || v_bytes;
+    v_bytes := substr(_df.launch_mac(p_seal, convert_to('answer ', 'UTF8') || v_bytes), 1, 8) || v_bytes;
     v_length := length(v_bytes);
     v_cover := _df.launch_cover(p_seal, v_length + 2);
     v_bytes := v_bytes || E'\\x00';
@@ -293,7 +311,7 @@ BEGIN
         FROM unnest(v_locks) WITH ORDINALITY AS l (pair, n)
         WHERE l.n > 1;
         v_bytes := substr(v_bytes, 1, v_locks[1]::int);
-        IF substr(_df.launch_mac('answer ' || p_seal || ' ', substr(v_bytes, 9)), 1, 8) = substr(v_bytes, 1, 8) THEN
+        IF substr(_df.launch_mac(p_seal, convert_to('answer ', 'UTF8') || substr(v_bytes, 9)), 1, 8) = substr(v_bytes, 1, 8) THEN
             RETURN convert_from(substr(v_bytes, 9), 'UTF8');
         END IF;
     END LOOP;
@@ -301,7 +319,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION _df.launch_read(text) IS
-    'The answer to a request, NULL without one. Anybody who knows the seal of the request; with the owner''s rights, for the key.';
+    'The answer to a request, NULL without one. Anybody who knows the seal of the request. With the owner''s rights, which it needs for functions that are nobody else''s.';
 
 CREATE FUNCTION _df.launch(p_what text, p_kind text, p_arguments text[]) RETURNS text
     LANGUAGE plpgsql VOLATILE

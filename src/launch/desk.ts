@@ -6,10 +6,12 @@
  */
 import pg from 'pg';
 import type { Logger } from 'pino';
-import { showPresence } from '../state/launch.js';
+import { renewKey, showPresence } from '../state/launch.js';
 
 const RECONNECT_MS = 500;
 const PRESENCE_EVERY_MS = 50;
+/** Between two looks whether there has to be a new key of seals. */
+const RENEW_EVERY_MS = 10 * 60_000;
 /** No statement of the desk waits for anything: a server that takes longer has gone. */
 const ANSWER_MS = 10_000;
 
@@ -39,6 +41,7 @@ export class Desk {
   readonly #config: pg.ClientConfig;
   readonly #log: Logger;
   readonly #onLost: () => void;
+  readonly #renewals: NodeJS.Timeout;
   #client: pg.Client | null = null;
   #open: DeskConnection | null = null;
   #timer: NodeJS.Timeout | undefined;
@@ -52,6 +55,10 @@ export class Desk {
     this.#config = { ...config, query_timeout: ANSWER_MS };
     this.#log = log;
     this.#onLost = onLost;
+    this.#renewals = setInterval(() => {
+      const open = this.#open;
+      open?.inTurn(renewKey).catch(() => open.giveUp());
+    }, RENEW_EVERY_MS).unref();
   }
 
   /** Resolves when the first attempt has ended; others follow by themselves. */
@@ -67,6 +74,7 @@ export class Desk {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
+    clearInterval(this.#renewals);
     this.#open = null;
     await this.#client?.end().catch(() => {});
   }
@@ -91,6 +99,7 @@ export class Desk {
     mine.on('end', () => again());
     try {
       await mine.connect();
+      await connection.inTurn(renewKey);
       await this.#show(connection);
       if (this.#closed) await mine.end();
       else if (!ended) this.#open = connection;

@@ -37,6 +37,11 @@ export interface Given {
   readonly late: boolean;
 }
 
+/** Makes a new key of seals where it is time. */
+export async function renewKey(client: ClientBase): Promise<void> {
+  await client.query('SELECT _df.launch_renew()');
+}
+
 /**
  * For as long as the session lives, callers can see that there is somebody to ask.
  * @returns false: somebody has the lock that says so. A caller has it for a moment when he looks.

@@ -233,6 +233,32 @@ it('the key is nobody’s but the owner’s, and neither are the functions of th
   await expect(d.app.query('SELECT key FROM _df.launch_key')).rejects.toMatchObject({ code: '42501' });
 });
 
+it('one that was sealed with a key of yesterday; those of today count in old snapshots, too', async () => {
+  const old = await d.connect();
+  await old.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+  const keys = async () =>
+    (await d.root.query('SELECT key FROM _df.launch_key ORDER BY made_at')).rows.length;
+  const renew = async (age: string) => {
+    await d.root.query('UPDATE _df.launch_key SET made_at = made_at - $1::interval', [age]);
+    await d.root.query('SELECT _df.launch_renew()');
+  };
+  await old.query('SELECT 1');
+  const before = await request('yesterday');
+  expect(await keys()).toBe(1);
+  await renew('2 hours');
+  expect(await keys()).toBe(2);
+  const { rows } = await old.query(
+    `SELECT df.start('SELECT 1', 'old snapshot', transaction_mode => 'new') AS id`,
+  );
+  expect(await launched('old snapshot')).toEqual([d.role.name]);
+  expect(rows[0].id).toMatch(/^[0-9a-f]{8}$/);
+  await old.end();
+  await renew('24 hours');
+  expect(await keys()).toBe(2);
+  await say(before);
+  expect(await launched('yesterday')).toEqual([]);
+});
+
 it('a SECURITY DEFINER function launches as its owner, whoever calls it, and only what it launches', async () => {
   const owner = await d.connect(other);
   await owner.query(`CREATE FUNCTION public.as_other() RETURNS text LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog

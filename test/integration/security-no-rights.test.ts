@@ -97,6 +97,7 @@ const FUNCTIONS: Record<string, Access> = {
   '_df.launch_keys': 'text',
   '_df.launch_mac': 'owner',
   '_df.launch_read': 'guarded',
+  '_df.launch_renew': 'owner',
   '_df.launch_settle': 'owner',
   '_df.launch_slot': 'owner',
   '_df.launch_take': 'owner',
