@@ -232,7 +232,11 @@ BEGIN
         RETURN json_build_object('alive', false, 'instances', '[]'::json, 'next', NULL);
     END IF;
     IF v_sent THEN
-        v_held := _df.hear(p_owner, v_now);
+        v_held := _df.hear(p_owner);
+        -- while much is due that is of no use; what is due may be locked, though
+        IF random() < 0.1 OR NOT EXISTS (SELECT FROM _df.instances AS i WHERE i.wake_at <= v_now OFFSET 100) THEN
+            PERFORM _df.rouse(v_now);
+        END IF;
     END IF;
 
     IF cardinality(p_tokens) > 0 THEN

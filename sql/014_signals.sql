@@ -4,7 +4,7 @@
 -- transaction that stays open after df.signal holds up neither the steps nor the timers of the instance.
 --
 --   sent      pos NULL: the executor has not seen it. That there is such a row is what wakes the instance, whoever has
---             sent it and whichever way; _df.claim looks for it, _df.hear finds whom it concerns.
+--             sent it and whichever way; _df.claim looks for it, _df.hear and _df.rouse find whom it concerns.
 --   numbered  pos set, by the executor that holds the lease, increasing: the order in which waits take signals. Not the
 --             order of seq, because a signal with a lower seq may commit later.
 --   gone      when no scope can take it any more, and with the end of the instance.
@@ -101,31 +101,56 @@ COMMENT ON FUNCTION df.signal(text, text, text) IS
 -- What a claim (002) brings along is bounded, whatever users send: at most 100 signals of an instance, payloads of at
 -- most 2 kB. The rest is read when a wait comes to it (_df.read_signal).
 
-CREATE FUNCTION _df.hear(p_owner uuid, p_now timestamptz) RETURNS json
+CREATE FUNCTION _df.hear(p_owner uuid) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp  -- planner settings are the caller's
+AS $$
+BEGIN
+    RETURN (
+        SELECT json_agg(json_build_object('id', i.id, 'token', i.token, 'signals', n.signals))
+        FROM _df.instances AS i
+        CROSS JOIN LATERAL (
+            SELECT json_agg(json_build_array(
+                       x.seq, nextval('_df.positions'), x.name, CASE WHEN length(x.data) <= 2048 THEN x.data END)) AS signals
+            FROM (SELECT s.seq, s.name, s.data
+                  FROM _df.signals AS s
+                  WHERE s.pos IS NULL AND s.instance_id = i.id
+                  ORDER BY s.seq
+                  LIMIT 100) AS x
+        ) AS n
+        WHERE i.owner = p_owner AND i.finished_at IS NULL AND n.signals IS NOT NULL);
+END
+$$;
+COMMENT ON FUNCTION _df.hear(uuid) IS
+    'New signals for the instances that p_owner holds, with the positions to give them. Owner only.';
+
+CREATE FUNCTION _df.rouse(p_now timestamptz) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp  -- planner settings are the caller's
 AS $$
 DECLARE
+    v_from text := right(gen_random_uuid()::text, 8);
     v_ids  text[];
-    v_news json;
 BEGIN
-    -- one probe of the index for each instance, however many signals it has got
-    WITH RECURSIVE sent (id) AS (
-        (SELECT s.instance_id::text
-         FROM _df.signals AS s
-         WHERE s.pos IS NULL
-         ORDER BY s.instance_id
-         LIMIT 1)
+    -- One probe of the index for each instance, however many signals it has got. Of very many another part each time:
+    -- those that cannot be roused now (others hold them, somebody has locked them) must not hide the rest.
+    WITH RECURSIVE sent (id, wrapped) AS (
+        SELECT v_from, false
         UNION ALL
-        SELECT (SELECT s.instance_id::text
-                FROM _df.signals AS s
-                WHERE s.pos IS NULL AND s.instance_id > t.id
-                ORDER BY s.instance_id
-                LIMIT 1)
+        SELECT coalesce(n.id, CASE WHEN NOT t.wrapped THEN '' END), t.wrapped OR n.id IS NULL
         FROM sent AS t
-        WHERE t.id IS NOT NULL
+        CROSS JOIN LATERAL (
+            SELECT (SELECT s.instance_id::text
+                    FROM _df.signals AS s
+                    WHERE s.pos IS NULL AND s.instance_id > t.id
+                    ORDER BY s.instance_id
+                    LIMIT 1) AS id
+        ) AS n
+        WHERE t.id IS NOT NULL AND NOT (t.wrapped AND t.id > v_from)
     )
-    SELECT array_agg(t.id) INTO v_ids FROM sent AS t WHERE t.id IS NOT NULL;
+    SELECT array_agg(DISTINCT t.id) INTO v_ids
+    FROM (SELECT s.id FROM sent AS s LIMIT 1000) AS t
+    WHERE t.id <> '';
 
     -- sent while the instance came to its end
     DELETE FROM _df.signals AS s
@@ -139,7 +164,6 @@ BEGIN
                     LIMIT 1000
                     FOR UPDATE SKIP LOCKED);
 
-    -- parked: due now
     UPDATE _df.instances AS i
     SET wake_at = p_now
     WHERE i.id IN (SELECT x.id
@@ -148,28 +172,11 @@ BEGIN
                      AND x.owner IS NULL
                      AND x.finished_at IS NULL
                      AND (x.wake_at IS NULL OR x.wake_at > p_now)
-                   LIMIT 1000
                    FOR UPDATE SKIP LOCKED);
-
-    -- held by this executor: it is told, and numbers them under its token
-    SELECT json_agg(json_build_object('id', i.id, 'token', i.token, 'signals', n.signals))
-    INTO v_news
-    FROM _df.instances AS i
-    CROSS JOIN LATERAL (
-        SELECT json_agg(json_build_array(
-                   x.seq, nextval('_df.positions'), x.name, CASE WHEN length(x.data) <= 2048 THEN x.data END)) AS signals
-        FROM (SELECT s.seq, s.name, s.data
-              FROM _df.signals AS s
-              WHERE s.pos IS NULL AND s.instance_id = i.id
-              ORDER BY s.seq
-              LIMIT 100) AS x
-    ) AS n
-    WHERE i.owner = p_owner AND i.id = ANY (v_ids) AND i.finished_at IS NULL;
-    RETURN v_news;
 END
 $$;
-COMMENT ON FUNCTION _df.hear(uuid, timestamptz) IS
-    'Signals that no executor has seen: makes due the instances that are parked, and returns those for instances that p_owner holds, with the positions to give them. Owner only.';
+COMMENT ON FUNCTION _df.rouse(timestamptz) IS
+    'Makes parked instances due that have signals which no executor has seen. Owner only.';
 
 CREATE FUNCTION _df.number(p_owner uuid, p_tokens uuid[]) RETURNS json
     LANGUAGE plpgsql
@@ -249,7 +256,7 @@ $$;
 COMMENT ON FUNCTION _df.keep_inbox(text, json) IS
     'What a checkpoint changes in the inbox, once the token has been checked: numbered [[seq, pos], ...], gone [seq, ...], all: true. Owner only.';
 
-REVOKE EXECUTE ON FUNCTION _df.hear(uuid, timestamptz), _df.number(uuid, uuid[]),
+REVOKE EXECUTE ON FUNCTION _df.hear(uuid), _df.rouse(timestamptz), _df.number(uuid, uuid[]),
     _df.read_signal(text, text, bigint), _df.keep_inbox(text, json) FROM PUBLIC;
 
 SELECT _df.close_tables();

@@ -176,12 +176,12 @@ export class Strand {
   /**
    * Commits what is pending, in the step's transaction if one is open.
    * @param end ends the executor's hold on the instance in the same transaction
-   * @param inbox changes in the inbox: the step is committed before them
+   * @param inbox changes in the inbox: a step is committed before them
    * @throws Stopped when it could not be committed: the walk is halted then
    */
   async flush(end: End | null = null, inbox?: InboxChange): Promise<void> {
     this.check();
-    if (inbox !== undefined) await this.flush();
+    if (inbox !== undefined && this.#open) await this.flush();
     if (!this.#open && this.pending.length === 0 && this.generation === null && end === null) return;
     if (this.#open) {
       const session = this.#session as Session;

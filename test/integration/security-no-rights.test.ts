@@ -124,6 +124,7 @@ const FUNCTIONS: Record<string, Access> = {
   '_df.remove': 'owner',
   '_df.resign': 'owner',
   '_df.resume_role': 'owner',
+  '_df.rouse': 'owner',
   '_df.setting': 'guarded',
   '_df.shorten': 'text',
   '_df.start_new': 'text',

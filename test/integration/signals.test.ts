@@ -141,7 +141,8 @@ describe('df.signal', () => {
       other.query(`INSERT INTO _df.signals (instance_id, name, data) VALUES ('${id}', 'x', '1')`),
     ).rejects.toMatchObject({ code: '42501' });
     for (const call of [
-      `_df.hear(gen_random_uuid(), now())`,
+      `_df.hear(gen_random_uuid())`,
+      `_df.rouse(now())`,
       `_df.number(gen_random_uuid(), '{}')`,
       `_df.read_signal('${id}', 'x', 0)`,
       `_df.keep_inbox('${id}', '{"all": true}')`,
