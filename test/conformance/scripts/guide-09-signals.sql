@@ -79,8 +79,8 @@ SELECT df.signal('abc123', 'mgmt_approval', '{"approved": true}');
 SELECT status FROM documents;
 --> prints approved
 
---> block SELECT df.start(
 SELECT df.setvar('job_api', 'https://jobs.example.com');
+--> block SELECT df.start(
 SELECT df.start(
 df.http('{job_api}/start', 'POST', '{"type": "render"}') |=> 'job'
 ~> df.wait_for_signal('job_complete', 3600) |=> 'result'

@@ -1,7 +1,7 @@
 -- The user guide, "Appendix: Test Data Setup". The block itself is docs/playground.sql; its summary is here.
 --> name playground
 --> include playground
---> block -- ============================================================================
+--> fragment -- ============================================================================
 -- Summary
 SELECT 'Test data setup complete!' as status;
 --> prints Test data setup complete!
