@@ -67,12 +67,12 @@ BEGIN
         RAISE EXCEPTION USING
             ERRCODE = '42501',
             MESSAGE = format('permission denied to set parameter "pg_durable.%s"', v_name),
-            HINT = format(c_hint, upper(v_name));
+            HINT = format(c_hint, upper(replace(v_name, '.', '_')));
     ELSIF v_name <> 'list_instances_max_limit' OR p_scope = 'role' THEN
         RAISE EXCEPTION USING
             ERRCODE = '55P02',
             MESSAGE = format('parameter "pg_durable.%s" cannot be changed now', v_name),
-            HINT = format(c_hint, upper(v_name));
+            HINT = format(c_hint, upper(replace(v_name, '.', '_')));
     END IF;
     IF v_value IS NULL THEN
         SELECT c.value INTO v_value FROM _df.configuration AS c WHERE c.name = v_name;
@@ -90,7 +90,7 @@ BEGIN
     ON CONFLICT (name) DO UPDATE SET value = excluded.value;
     RAISE NOTICE USING
         MESSAGE = format('"pg_durable.%s" is %s for everybody until a proxy next reads its configuration', v_name, v_value),
-        HINT = format(c_hint, upper(v_name));
+        HINT = format(c_hint, upper(replace(v_name, '.', '_')));
 END
 $$;
 COMMENT ON FUNCTION _df.change_setting(text, text, text) IS

@@ -1,6 +1,6 @@
 import { as, listOf, type Tree } from './tree.js';
 
-/** Statements that show or change a setting, and the names of ours: `pg_durable.` and a word. */
+/** Statements that show or change a setting, and the names of ours: `pg_durable.` and words with dots. */
 
 export interface SettingStatement {
   /** Of the statement, in CommandComplete. */
@@ -15,7 +15,7 @@ export interface SettingStatement {
 
 /** Whether the server would look for it among the extension's settings. */
 export function isOurs(name: string): boolean {
-  return /^pg_durable\.[a-z_][a-z0-9_]*$/i.test(name);
+  return /^pg_durable(?:\.[a-z_][a-z0-9_]*){1,3}$/i.test(name);
 }
 
 /** The statement's setting if it is one of ours. */

@@ -244,6 +244,41 @@ withPsql('operators in a script with variables of psql', async () => {
   expect(await good(`SELECT df.result('${id}')`, ['-At'])).toMatch(/"answer": ?42/);
 });
 
+withPsql('scripts that were written for the extension run', async () => {
+  const root = await d.database.createRole('root', { superuser: true });
+  const script = `
+    CREATE EXTENSION pg_durable;
+    CREATE EXTENSION IF NOT EXISTS pg_durable CASCADE;
+    SHOW pg_durable.max_user_connections;
+    ALTER EXTENSION pg_durable UPDATE;
+    BEGIN;
+    DROP EXTENSION pg_durable CASCADE;
+    ROLLBACK;
+    CREATE EXTENSION pg_durable;
+  `;
+  const { stdout, stderr } = await psql(through(root), script);
+  expect(stdout.split('\n').map((line) => line.trim())).toEqual([
+    'CREATE EXTENSION',
+    'CREATE EXTENSION',
+    'pg_durable.max_user_connections',
+    expect.stringMatching(/^-+$/),
+    '10',
+    '(1 row)',
+    '',
+    'ALTER EXTENSION',
+    'BEGIN',
+    'DROP EXTENSION',
+    'ROLLBACK',
+    '',
+  ]);
+  expect(stderr.split('\n')).toEqual([
+    'NOTICE:  extension "pg_durable" already exists, skipping',
+    'NOTICE:  version "0.1.0" of extension "pg_durable" is already installed',
+    'ERROR:  extension "pg_durable" already exists',
+    '',
+  ]);
+});
+
 withPsql('nothing of psql is left on the server', async () => {
   await until(
     async () =>

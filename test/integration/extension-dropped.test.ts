@@ -118,6 +118,7 @@ describe('DROP EXTENSION', () => {
     );
     await ready();
     await completes(client);
+    await client.query("SELECT df.start('SELECT 1', transaction_mode => 'new')");
     await until(async () => (await value('SELECT count(*)::int FROM _df.credentials')) === 3, {
       what: 'credentials to be sealed again',
       everyMs: 10,

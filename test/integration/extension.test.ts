@@ -362,6 +362,7 @@ describe('settings pg_durable.*', () => {
     expect(await show('pg_durable.Max_User_Connections')).toBe('10');
     expect(await show('pg_durable.enable_superuser_instances')).toBe('off');
     expect(await show('pg_durable.reconcile_interval')).toBe('1h');
+    expect(await show('pg_durable.http.mode')).toBe('off');
     expect(await show('pg_durable.database')).toBe(database.name);
     expect(await show('pg_durable.worker_role')).toBe(admin.name);
     expect(await say(nobody, { name: 's', text: 'SHOW pg_durable.retention_days' })).toBe('SHOW');
