@@ -24,7 +24,7 @@ DECLARE
     v_name  text := regexp_replace(lower(p_name), '^pg_durable\.', '');
     v_value text;
 BEGIN
-    SELECT coalesce(CASE WHEN c.name = 'list_instances_max_limit' THEN _df.setting(c.name, c.value) END, c.value)
+    SELECT coalesce(CASE WHEN c.name IN ('list_instances_max_limit', 'signal_transaction_mode') THEN _df.setting(c.name, c.value) END, c.value)
     INTO v_value
     FROM _df.configuration AS c
     WHERE c.name = v_name;
@@ -68,7 +68,7 @@ BEGIN
             ERRCODE = '42501',
             MESSAGE = format('permission denied to set parameter "pg_durable.%s"', v_name),
             HINT = format(c_hint, upper(replace(v_name, '.', '_')));
-    ELSIF v_name <> 'list_instances_max_limit' OR p_scope = 'role' THEN
+    ELSIF v_name NOT IN ('list_instances_max_limit', 'signal_transaction_mode') OR p_scope = 'role' THEN
         RAISE EXCEPTION USING
             ERRCODE = '55P02',
             MESSAGE = format('parameter "pg_durable.%s" cannot be changed now', v_name),
@@ -76,17 +76,21 @@ BEGIN
     END IF;
     IF v_value IS NULL THEN
         SELECT c.value INTO v_value FROM _df.configuration AS c WHERE c.name = v_name;
-    ELSIF v_value !~ '^\s*[+-]?[0-9]{1,18}\s*$' THEN
+    ELSIF v_name = 'signal_transaction_mode' AND v_value NOT IN ('caller', 'new')
+          OR v_name = 'list_instances_max_limit' AND v_value !~ '^\s*[+-]?[0-9]{1,18}\s*$' THEN
         RAISE EXCEPTION USING
             ERRCODE = '22023',
             MESSAGE = format('invalid value for parameter "pg_durable.%s": "%s"', v_name, v_value);
-    ELSIF v_value::bigint NOT BETWEEN 1 AND 1000000 THEN
+    ELSIF v_name = 'list_instances_max_limit' THEN
+        v_value := v_value::bigint::text;
+    END IF;
+    IF v_name = 'list_instances_max_limit' AND v_value::bigint NOT BETWEEN 1 AND 1000000 THEN
         RAISE EXCEPTION USING
             ERRCODE = '22023',
             MESSAGE = format('%s is outside the valid range for parameter "pg_durable.%s" (1 .. 1000000)',
-                             v_value::bigint, v_name);
+                             v_value, v_name);
     END IF;
-    INSERT INTO _df.settings (name, value) VALUES (v_name, v_value::bigint::text)
+    INSERT INTO _df.settings (name, value) VALUES (v_name, v_value)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value;
     RAISE NOTICE USING
         MESSAGE = format('"pg_durable.%s" is %s for everybody until a proxy next reads its configuration', v_name, v_value),

@@ -420,6 +420,18 @@ describe('settings pg_durable.*', () => {
       message:
         '0 is outside the valid range for parameter "pg_durable.list_instances_max_limit" (1 .. 1000000)',
     });
+    expect(await say(owner, "SET pg_durable.list_instances_max_limit = 'many'")).toMatchObject({
+      code: '22023',
+      message: 'invalid value for parameter "pg_durable.list_instances_max_limit": "many"',
+    });
+    expect(await say(owner, 'BEGIN; SET LOCAL pg_durable.signal_transaction_mode = new')).toEqual([
+      'BEGIN',
+      'SET',
+    ]);
+    expect((await owner.client.query('SHOW pg_durable.signal_transaction_mode')).rows[0]).toEqual({
+      'pg_durable.signal_transaction_mode': 'new',
+    });
+    await owner.client.query('ROLLBACK');
     expect(await say(owner, 'RESET pg_durable.list_instances_max_limit')).toBe('RESET');
     expect(await show()).toBe('1000');
   });
