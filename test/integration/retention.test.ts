@@ -21,6 +21,7 @@ const traces = (id: string) =>
   d.value(
     `SELECT (SELECT count(*) FROM df.nodes WHERE instance_id = $1) + (SELECT count(*) FROM _df.instances WHERE id = $1)
           + (SELECT count(*) FROM _df.journal WHERE instance_id = $1)
+          + (SELECT count(*) FROM _df.signals WHERE instance_id = $1)
           + (SELECT count(*) FROM _df.executions WHERE instance_id = $1)`,
     [id],
   );
