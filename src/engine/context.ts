@@ -2,9 +2,9 @@
 import type { Logger } from 'pino';
 import type { Outbound } from '../http/outbound.js';
 import type { SignalRow } from '../state/claim.js';
-import type { HttpPrivilege } from '../state/http-privilege.js';
 import type { RoleState } from '../state/role.js';
 import type { SessionPool } from '../upstream/pool.js';
+import type { HttpPrivileges } from './http-privileges.js';
 import type { Outbox } from './outbox.js';
 
 export interface EngineSettings {
@@ -24,10 +24,9 @@ export interface EngineContext {
   readonly settings: EngineSettings;
   readonly log: Logger;
   readonly outbound: Outbound;
+  readonly httpPrivileges: HttpPrivileges;
   /** What the catalogue says of the role. */
   roleState(role: string): Promise<RoleState>;
-  /** Whether the role may make requests now. @param roleId its OID */
-  httpPrivilege(roleId: string, kind: 'HTTP' | 'HTTP_MULTIPART'): Promise<HttpPrivilege>;
   /** How often a login of the role has been seen. */
   captures(role: string): number;
   /** Makes the instances due that wait for a login of the role. */

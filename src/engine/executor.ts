@@ -21,7 +21,7 @@ import type { Outbound } from '../http/outbound.js';
 import { type Claim, claim, type News, type Turn } from '../state/claim.js';
 import { databaseTime } from '../state/clock.js';
 import { type WaitingRole, waitingRoles } from '../state/credentials.js';
-import { httpPrivilege } from '../state/http-privilege.js';
+import { httpPrivileges } from '../state/http-privilege.js';
 import { enlist, heartbeat, resign } from '../state/lease.js';
 import { isMissing } from '../state/missing.js';
 import { resumeRole, roleState } from '../state/role.js';
@@ -29,6 +29,7 @@ import { readSignal } from '../state/signals.js';
 import type { CredentialStore } from '../upstream/credentials.js';
 import type { SessionPool } from '../upstream/pool.js';
 import type { EngineContext, EngineSettings } from './context.js';
+import { HttpPrivileges } from './http-privileges.js';
 import { Instance } from './instance.js';
 import { Outbox } from './outbox.js';
 
@@ -105,7 +106,7 @@ export class Executor {
       settings: options.settings,
       log: options.log,
       outbound: options.outbound,
-      httpPrivilege: (roleId, kind) => httpPrivilege(options.database, roleId, kind, this.#answerMs),
+      httpPrivileges: new HttpPrivileges((asked) => httpPrivileges(options.database, asked, this.#answerMs)),
       roleState: (role) => roleState(options.database, role),
       captures: (role) => options.credentials.captures(role),
       resume: (role) => this.#resume(role),

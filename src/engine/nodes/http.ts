@@ -8,7 +8,7 @@ import type { Request, Response } from '../../http/exchange.js';
 import { HttpFailure, shownUrl } from '../../http/failure.js';
 import { authorizationOf, type Headers, requestHeaders } from '../../http/headers.js';
 import { encodeMultipart } from '../../http/multipart.js';
-import { HTTP_FUNCTIONS } from '../../state/http-privilege.js';
+import { HTTP_FUNCTIONS, type HttpPrivilege } from '../../state/http-privilege.js';
 import { storable } from '../failure.js';
 import type { HttpNode } from '../graph.js';
 import { done, failed, type Outcome } from '../outcome.js';
@@ -23,7 +23,7 @@ const METHODS = {
   HTTP_MULTIPART: ['POST', 'PUT', 'PATCH'],
 } as const;
 /** Instances that wait for a slot in memory, per slot; more are given back. */
-const WAITING_PER_SLOT = 1;
+const WAITING_PER_SLOT = 4;
 
 export async function visitHttp(walk: Walk, node: HttpNode, scope: Scope, strand: Strand): Promise<Outcome> {
   strand.work += 1;
@@ -36,7 +36,7 @@ export async function visitHttp(walk: Walk, node: HttpNode, scope: Scope, strand
   const value = outcome.kind === 'failed' ? outcome.error : outcome.result.text;
   strand.push({ node: node.id, stamp, kind: outcome.kind === 'failed' ? 'f' : 'c', value, due: null });
   // at once: whatever comes next may take long, and until this is written a crash sends the request again
-  if (outcome.kind === 'done') await strand.flush();
+  if (outcome.kind === 'done' && walk.graph.root.id !== node.id) await strand.flush();
   return outcome;
 }
 
@@ -83,9 +83,9 @@ async function waitForRoom(walk: Walk, strand: Strand): Promise<void> {
 async function checkPrivilege(walk: Walk, { type }: HttpNode): Promise<void> {
   const { roleId, graph } = walk.instance;
   const name = walk.instance.role ?? graph.role;
-  let privilege: Awaited<ReturnType<typeof walk.context.httpPrivilege>>;
+  let privilege: HttpPrivilege;
   try {
-    privilege = roleId === null ? { kind: 'dropped' } : await walk.context.httpPrivilege(roleId, type);
+    privilege = roleId === null ? { kind: 'dropped' } : await walk.context.httpPrivileges.of(roleId, type);
   } catch (error) {
     const { code } = error as { code?: string };
     walk.context.log.warn({ instance: walk.instance.id, code }, 'privileges not seen, trying again');
