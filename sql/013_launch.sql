@@ -384,7 +384,7 @@ BEGIN
         RAISE EXCEPTION USING
             ERRCODE = '55000',
             MESSAGE = p_what || ' needs a connection through pg-durable-proxy: no proxy has heard of it on this connection',
-            HINT = 'Connect through the proxy, or stay in the transaction of the caller.';
+            HINT = 'Connect through the proxy, or stay in the transaction of the caller. A client that leaves the rows of its statement unread keeps the proxy from hearing, too.';
     ELSIF v_answer IS NULL THEN
         RAISE EXCEPTION USING
             ERRCODE = '08006',

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type FrameReader, Framer } from '../../../src/wire/framer.js';
+import { type FrameReader, Framer, WHOLE } from '../../../src/wire/framer.js';
 import { message } from '../../../src/wire/message.js';
 
 const seed = process.env.FC_SEED === undefined ? Date.now() : Number(process.env.FC_SEED);
@@ -13,7 +13,10 @@ const REPLACE = 0x63;
 const LATER = 0x64;
 const LATER_SAME = 0x65;
 const PREFIX = 0x66;
-const TYPES = [PASS, LOOK, REPLACE, LATER, LATER_SAME, PREFIX];
+/** Its first bytes are looked at, then all of it, then it is replaced. */
+const THEN_WHOLE = 0x67;
+const REMOVE = 0x68;
+const TYPES = [PASS, LOOK, REPLACE, LATER, LATER_SAME, PREFIX, THEN_WHOLE, REMOVE];
 const replacement = (raw: Buffer) => message(0x78, Buffer.from(`was ${raw.length}`));
 
 class Recorder implements FrameReader {
@@ -24,7 +27,7 @@ class Recorder implements FrameReader {
   header(type: number, total: number): number {
     this.headers.push([type, total]);
     if (type === PASS) return 0;
-    return type === PREFIX ? 9 : total;
+    return type === PREFIX || type === THEN_WHOLE ? 9 : total;
   }
 
   message(type: number, buf: Buffer, start: number, end: number) {
@@ -33,6 +36,10 @@ class Recorder implements FrameReader {
     switch (type) {
       case REPLACE:
         return replacement(raw);
+      case THEN_WHOLE:
+        return raw.length < 1 + raw.readUInt32BE(1) ? WHOLE : replacement(raw);
+      case REMOVE:
+        return Buffer.alloc(0);
       case LATER:
         return Promise.resolve(replacement(raw));
       case LATER_SAME:
@@ -74,10 +81,19 @@ describe('framer', () => {
         expect(recorder.seen).toEqual(
           raw
             .filter((each) => each[0] !== PASS)
-            .map((each) => (each[0] === PREFIX ? each.subarray(0, 9) : each).toString('hex')),
+            .flatMap((each) => {
+              const first = each.subarray(0, 9);
+              if (each[0] === PREFIX) return [first];
+              return each[0] === THEN_WHOLE && each.length > 9 ? [first, each] : [each];
+            })
+            .map((each) => each.toString('hex')),
         );
         const expected = raw.map((each) =>
-          each[0] === REPLACE || each[0] === LATER ? replacement(each) : each,
+          each[0] === REMOVE
+            ? Buffer.alloc(0)
+            : each[0] === REPLACE || each[0] === LATER || each[0] === THEN_WHOLE
+              ? replacement(each)
+              : each,
         );
         expect(Buffer.concat(recorder.passed)).toEqual(Buffer.concat(expected));
       }),
