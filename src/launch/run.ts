@@ -18,12 +18,14 @@ export const GONE = 'gone';
 
 /** statement_timeout and lock_timeout of the session (df-api §1.2), milliseconds. */
 export const LAUNCH_TIMEOUT_MS = 30_000;
+/** A statement begins before it waits for a lock: with two equal limits nobody would ever hear of the lock. */
+const BEFORE_THE_LOCK_MS = 500;
 
 /** Start-up parameters of the sessions. */
 export const launchParameters: Readonly<Record<string, string>> = {
   application_name: 'pg_durable:backend:new-transaction',
   client_encoding: 'UTF8',
-  statement_timeout: String(LAUNCH_TIMEOUT_MS),
+  statement_timeout: String(LAUNCH_TIMEOUT_MS + BEFORE_THE_LOCK_MS),
   lock_timeout: String(LAUNCH_TIMEOUT_MS),
   idle_in_transaction_session_timeout: String(LAUNCH_TIMEOUT_MS),
   // What ALTER ROLE ... SET says of these is not for this session.
