@@ -21,7 +21,7 @@ CREATE FUNCTION _df.shown_setting(p_name text, p_missing_ok boolean DEFAULT fals
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_name  text := regexp_replace(lower(p_name), '^pg_durable\.', '');
+    v_name  text := regexp_replace(lower(p_name), E'^pg_durable\\.', '');
     v_value text;
 BEGIN
     SELECT coalesce(CASE WHEN c.name IN ('list_instances_max_limit', 'signal_transaction_mode') THEN _df.setting(c.name, c.value) END, c.value)
@@ -53,7 +53,7 @@ CREATE FUNCTION _df.change_setting(p_name text, p_value text, p_scope text) RETU
 AS $$
 DECLARE
     c_hint CONSTANT text := 'Settings of pg_durable live in the configuration of pg-durable-proxy: its file, its environment (PG_DURABLE_%s) or --set.';
-    v_name  text := regexp_replace(lower(p_name), '^pg_durable\.', '');
+    v_name  text := regexp_replace(lower(p_name), E'^pg_durable\\.', '');
     v_owner oid  := (SELECT n.nspowner FROM pg_namespace AS n WHERE n.nspname = '_df');
     v_value text := p_value;
 BEGIN
@@ -77,7 +77,7 @@ BEGIN
     IF v_value IS NULL THEN
         SELECT c.value INTO v_value FROM _df.configuration AS c WHERE c.name = v_name;
     ELSIF v_name = 'signal_transaction_mode' AND v_value NOT IN ('caller', 'new')
-          OR v_name = 'list_instances_max_limit' AND v_value !~ '^\s*[+-]?[0-9]{1,18}\s*$' THEN
+          OR v_name = 'list_instances_max_limit' AND v_value !~ E'^\\s*[+-]?[0-9]{1,18}\\s*$' THEN
         RAISE EXCEPTION USING
             ERRCODE = '22023',
             MESSAGE = format('invalid value for parameter "pg_durable.%s": "%s"', v_name, v_value);

@@ -11,6 +11,13 @@ BEGIN
     ELSIF NOT (SELECT r.rolsuper OR pg_has_role(r.oid, v_owner, 'USAGE') FROM pg_roles AS r WHERE r.rolname = current_user) THEN
         RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = 'must be owner of extension pg_durable';
     END IF;
+    -- schemas of these names that somebody else has made: nothing in them is called, whoever asks
+    IF pg_get_userbyid(v_owner) <> {{admin}} AND NOT (SELECT pg_has_role(r.oid, v_owner, 'USAGE') AND NOT r.rolsuper
+                                                      FROM pg_roles AS r WHERE r.rolname = {{admin}}) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = '42P06',
+            MESSAGE = 'the schemas df and _df belong to role "' || pg_get_userbyid(v_owner) || '", not to that of pg-durable-proxy';
+    END IF;
     RAISE NOTICE USING
         MESSAGE = 'version "' || split_part(_df.setting('version', '0.1.0'), ' ', 1)
                   || '" of extension "pg_durable" is already installed';

@@ -20,6 +20,13 @@ BEGIN
     SELECT pg_get_userbyid(c.relowner)::text INTO v_owner
     FROM pg_class AS c
     WHERE c.oid = to_regclass('_df.migrations');
+    -- schemas of these names that somebody else has made: nothing in them is called, whoever asks
+    IF v_owner <> {{admin}} AND NOT (SELECT pg_has_role(r.oid, v_owner, 'USAGE') AND NOT r.rolsuper
+                                     FROM pg_roles AS r WHERE r.rolname = {{admin}}) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = '42P06',
+            MESSAGE = 'the schemas df and _df belong to role "' || v_owner || '", not to that of pg-durable-proxy';
+    END IF;
     v_owner := coalesce(v_owner, {{admin}});
     v_may := (SELECT r.rolsuper OR pg_has_role(r.oid, v_owner, 'MEMBER') FROM pg_roles AS r WHERE r.rolname = current_user);
     IF v_may AND to_regclass('_df.migrations') IS NULL THEN

@@ -71,9 +71,11 @@ export async function migrate(
   const applied: string[] = [];
   const isCurrent = await transaction(
     client,
-    async () =>
-      (await isInstalled(client)) && (await checkRecorded(client, migrations)) === migrations.length,
-  );
+    async () => (await isInstalled(client)) && (await countApplied(client, migrations)) === migrations.length,
+  ).catch((error: unknown) => {
+    if (sqlState(error) !== undefinedTable) throw error;
+    return false; // dropped between the two
+  });
   // anybody could hold the lock: a proxy that has nothing to install does not ask for it
   if (isCurrent) return { applied, version: migrations.length };
   for (;;) {
@@ -149,12 +151,16 @@ async function transaction<T>(client: ClientBase, work: () => Promise<T>): Promi
   }
 }
 
-/** Checks what the database has against the files. @returns the number of the last one applied, 0 for none */
+/** Checks what the database has against the files; begins where it has nothing. @returns the number of the last one applied, 0 for none */
 async function checkRecorded(client: ClientBase, migrations: readonly Migration[]): Promise<number> {
   if (!(await isInstalled(client))) {
     await client.query(CREATE_REGISTRY);
     return 0;
   }
+  return await countApplied(client, migrations);
+}
+
+async function countApplied(client: ClientBase, migrations: readonly Migration[]): Promise<number> {
   const { rows } = await client.query<{ number: number; name: string; checksum: string }>(
     'SELECT number, name, checksum FROM _df.migrations ORDER BY number',
   );
@@ -234,6 +240,7 @@ async function apply(client: ClientBase, migration: Migration): Promise<void> {
 }
 
 const insufficientPrivilege = '42501';
+const undefinedTable = '42P01';
 
 function sqlState(error: unknown): unknown {
   return error instanceof Error && 'code' in error ? error.code : undefined;

@@ -67,6 +67,7 @@ const FUNCTIONS: Record<string, Access> = {
   '_df.as_object': 'text',
   '_df.begin_pass': 'owner',
   '_df.check_limit': 'text',
+  '_df.change_setting': 'text', // refused for all but the owner
   '_df.check_http_scheme': 'text',
   '_df.checkpoint': 'guarded',
   '_df.claim': 'owner',
@@ -76,6 +77,7 @@ const FUNCTIONS: Record<string, Access> = {
   '_df.cron_field': 'text',
   '_df.cron_valid': 'text',
   '_df.cron_value': 'text',
+  '_df.current_setting': 'text',
   '_df.enlist': 'owner',
   '_df.envelope': 'text',
   '_df.envelope_fields': 'text',
@@ -125,10 +127,12 @@ const FUNCTIONS: Record<string, Access> = {
   '_df.resign': 'owner',
   '_df.resume_role': 'owner',
   '_df.rouse': 'owner',
+  '_df.set_config': 'text', // as change_setting
   '_df.setting': 'guarded',
   '_df.shorten': 'text',
   '_df.start_new': 'text',
   '_df.shown': 'owner',
+  '_df.shown_setting': 'guarded',
   '_df.step': 'text',
 };
 
