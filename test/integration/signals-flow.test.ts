@@ -220,6 +220,26 @@ describe('LOOP', () => {
     expect(await inbox(id)).toBe(0);
   });
 
+  test('a loop that only waits: each of its executions is recorded, what it has taken is committed', async () => {
+    const wait = `df.wait_for_signal('s') |=> 's'`;
+    const root = await d.start(`df.loop(${wait}, '$s.data')`);
+    const inner = await d.start(`'SELECT 1' ~> df.loop(${wait}, '$s.data')`);
+    for (const id of [root, inner]) {
+      await d.app.query(
+        `SELECT count(df.signal($1, 's', (n < 300)::text)) FROM generate_series(1, 300) AS n`,
+        [id],
+      );
+      expect(await completed(id)).toEqual(got('s', false));
+      expect(await inbox(id)).toBe(0);
+    }
+    const executions = await d.app.query('SELECT count(*)::int AS n FROM df.instance_executions($1, 1000)', [
+      root,
+    ]);
+    expect(executions.rows).toEqual([{ n: 300 }]);
+    const loop = (await d.typed(inner, 'LOOP'))[0]!;
+    expect(loop.stamp).toBe(`${inner}::1::${loop.id}::300`);
+  });
+
   test('one signal for each level of nested loops', async () => {
     const id = await d.start(
       `df.loop(

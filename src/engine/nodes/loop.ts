@@ -56,6 +56,8 @@ async function iterate(
       );
     }
 
+    // each execution of the instance is recorded, also where waits find their signals there already
+    if (isGraphRoot && strand.generation !== null) await strand.flush();
     scope.generation += 1;
     if (isGraphRoot) {
       scope.names.clear();

@@ -4,6 +4,9 @@ import type { Scope } from '../scope.js';
 import type { Strand } from '../strand.js';
 import type { Walk } from '../walk.js';
 
+/** Entries. */
+const COMMIT_AT = 200;
+
 /**
  * SIGNAL: takes the oldest signal of its name that its scope has not taken yet, and waits while there is none. That it
  * waits, and until when, is in the journal, by the database's clock. A signal that is there when the time is over wins.
@@ -36,6 +39,8 @@ export async function visitSignal(
     const seen = walk.inbox.version;
     const signal = await walk.signal(node.name, after, strand);
     if (signal !== null) {
+      // a loop that finds signal after signal would never commit
+      if (strand.pending.length >= COMMIT_AT) await strand.flush();
       walk.tidyInbox();
       scope.advance(node.name, signal.pos);
       return end(false, signal.data, signal.pos);
