@@ -385,7 +385,7 @@ BEGIN
             v_high := CASE WHEN v_parts[2] IS NOT NULL THEN _df.cron_value(v_parts[2], p_min, p_max, p_names)
                            WHEN v_parts[3] IS NOT NULL THEN p_max
                            ELSE v_low END;
-            IF v_parts[2] IN ('sun', 'sunday') AND v_low > 0 THEN
+            IF v_high = 0 AND v_parts[2] IN ('sun', 'sunday') AND v_low > 0 THEN
                 v_high := 7;  -- Sunday ends a week as well as it begins one
             END IF;
             IF v_low IS NULL OR v_high IS NULL OR v_high < v_low THEN

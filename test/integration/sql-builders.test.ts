@@ -219,6 +219,7 @@ describe('builders refuse', () => {
     '0 0 31 2 *',
     '0 0 * * * 2020',
     'CRON_TZ=Foo/Bar+3 0 9 * * *',
+    '0 0 1 2-sun *',
   ])('the schedule %j', async (cron) => {
     expect(await failure(schema.admin, 'SELECT df.wait_for_schedule($1)', [cron])).toBe(
       `XX000: Invalid cron expression '${cron}': Invalid expression: Invalid cron expression.`,
