@@ -1,4 +1,5 @@
 /** Launches that wait for their turn, and whose caller, proxy or connection goes away meanwhile: done or not, never half. */
+import type { Socket } from 'node:net';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Durable } from '../support/durable.js';
@@ -130,6 +131,25 @@ it('a session that is terminated while it waits has started nothing', async () =
   });
   await start(d.app, 'after the end');
   expect(await count('terminated')).toBe(0);
+});
+
+it('a client that is gone while its session waits: started whole, or not at all', async () => {
+  const client = await d.connect();
+  const pid = (await client.query('SELECT pg_backend_pid() AS pid')).rows[0].pid;
+  await whileFull(async () => {
+    start(client, 'left').catch(() => {});
+    await until(async () => (await waiting('df.start')).length === 1);
+    (client as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
+  });
+  await until(
+    async () => (await d.value('SELECT count(*) FROM pg_stat_activity WHERE pid = $1', [pid])) === '0',
+  );
+  const { rows } = await d.root.query(
+    `SELECT (SELECT count(*)::int FROM df.nodes AS n WHERE n.instance_id = i.id) AS nodes
+     FROM df.instances AS i WHERE label = 'left'`,
+  );
+  expect([[], [{ nodes: 1 }]]).toContainEqual(rows);
+  await until(async () => (await slots()) === 0);
 });
 
 it('an exclusive lock of the caller on df.instances: the launch ends with the caller, and leaves nothing', async () => {
