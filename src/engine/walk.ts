@@ -221,6 +221,12 @@ export class Walk {
     }
   }
 
+  /** While the executor is stopping, gives back an instance of which nothing else is under way. */
+  leaveNow(): void {
+    if (this.leaving && this.#active === 1 && this.#waits.size === 0)
+      this.haltHere({ retryIn: 0, counts: false });
+  }
+
   #comeBack(strand: Strand): void {
     if (strand.outside === null) return;
     strand.outside = null;

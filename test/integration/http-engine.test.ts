@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { Durable } from '../support/durable.js';
@@ -27,6 +28,16 @@ afterAll(async () => {
   await d?.close();
 });
 
+/** Whether nobody listens there any more. */
+function refuses(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.destroy();
+      resolve(false);
+    });
+    socket.once('error', () => resolve(true));
+  });
+}
 const keys = (path: string) => web.seen(path).map(({ headers }) => headers['idempotency-key'] as string);
 
 describe('while a request is under way', () => {
@@ -172,7 +183,7 @@ describe('the result is recorded once', () => {
   });
   afterAll(() => other?.close());
 
-  const settings = { ...OPEN, lease_duration: '1s', poll_interval: '50ms', drain_timeout: '500ms' };
+  const settings = { ...OPEN, lease_duration: '1s', poll_interval: '50ms', drain_timeout: '2s' };
   async function begin(proxy: TestProxy, expression: string): Promise<string> {
     const client = new pg.Client({ connectionString: proxy.url(other.role) });
     client.on('error', () => {});
@@ -216,18 +227,25 @@ describe('the result is recorded once', () => {
   test('a stop waits for the answer as long as for a step, then gives the instance back', async () => {
     web
       .on('/stop-long', [{ hold: true }, { body: 'by the next' }])
-      .on('/stop-short', { afterMs: 200, body: 'in time' });
-    const first = await startProxy({ database: other.database, settings });
+      .on('/stop-short', { hold: true, body: 'in time' });
+    const limited = { ...settings, 'http.max_concurrent_requests': '2' };
+    const first = await startProxy({ database: other.database, settings: limited });
     const long = await begin(first, `df.http('${web.url}/stop-long')`);
     const short = await begin(first, `df.http('${web.url}/stop-short')`);
-    await until(() => web.held === 1 && web.seen('/stop-short').length === 1);
-    await first.stop();
+    await until(() => web.held === 2);
+    const waiting = await begin(first, `df.http('${web.url}/stop-waiting')`);
+    const stopped = first.stop();
+    await until(() => refuses(first.port), { everyMs: 5, what: 'the stop to begin' });
+    web.release('/stop-short');
+    await stopped;
+    expect(web.seen('/stop-waiting')).toEqual([]);
     expect(web.seen('/stop-long')[0]!.abandoned).toBe(true);
     expect(web.seen('/stop-short')[0]!.abandoned).toBe(false);
     const second = await startProxy({ database: other.database, settings });
     closers.push(() => second.stop());
     expect(await other.ended(long)).toBe('completed');
     expect(await other.ended(short)).toBe('completed');
+    expect(await other.ended(waiting)).toBe('completed');
     expect(web.seen('/stop-short')).toHaveLength(1);
     expect(new Set(keys('/stop-long')).size).toBe(1);
   });

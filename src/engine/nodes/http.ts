@@ -50,6 +50,7 @@ async function attempt(walk: Walk, node: HttpNode, scope: Scope, strand: Strand)
       const slot = walk.instance.roleId ?? '';
       await slots.enter(slot, signal);
       try {
+        walk.leaveNow(); // it may have waited long
         await checkPrivilege(walk, node);
         strand.stepSince = performance.now();
         const login = authorizationOf(walk.context.outbound.judge(call.url));
