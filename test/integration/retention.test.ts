@@ -15,7 +15,7 @@ const DAY = '1 day';
 const later = (interval: string) => d.root.query('UPDATE _df.clock SET shift = $1', [interval]);
 const exists = async (id: string) => (await d.status(id)) !== undefined;
 const gone = (id: string) =>
-  until(async () => !(await exists(id)), { everyMs: 20, what: `${id} to be removed` });
+  until(async () => !(await exists(id)), { everyMs: 20, timeoutMs: 30_000, what: `${id} to be removed` });
 /** Rows that the engine has of an instance. */
 const traces = (id: string) =>
   d.value(
@@ -143,6 +143,7 @@ describe('retention', () => {
     await until(
       async () =>
         (await d.value(`SELECT begun_at > now() + interval '23 hours' FROM _df.retention`)) === true,
+      { timeoutMs: 30_000 },
     );
   });
 });
