@@ -3,12 +3,17 @@
 --
 -- Installs the schemas where they are missing, as the admin role and in the caller's transaction, and remembers that
 -- somebody has created the extension. Role and settings are afterwards as they were.
+--
+-- A superuser may run this, so nothing in a schema _df is touched that does not belong to the admin role: whoever may
+-- create schemas could have put one there.
 DECLARE
     c_created  CONSTANT pg_catalog.text := 'extension "pg_durable" already exists';
     v_settings pg_catalog.text[] := ARRAY['search_path', 'client_min_messages', 'standard_conforming_strings',
                                           'check_function_bodies', 'role'];
     v_before   pg_catalog.text[];
-    v_owner    pg_catalog.text;
+    v_owner    pg_catalog.text := {{admin}};
+    v_foreign  pg_catalog.text;
+    v_schema   pg_catalog.text;
     v_may      boolean;
     v_there    boolean;
     m          record;
@@ -17,23 +22,21 @@ BEGIN
     FROM pg_catalog.unnest(v_settings) WITH ORDINALITY AS s (name, n);
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
-    SELECT pg_get_userbyid(c.relowner)::text INTO v_owner
-    FROM pg_class AS c
-    WHERE c.oid = to_regclass('_df.migrations');
-    -- schemas of these names that somebody else has made: nothing in them is called, whoever asks
-    IF v_owner <> {{admin}} AND NOT (SELECT pg_has_role(r.oid, v_owner, 'USAGE') AND NOT r.rolsuper
-                                     FROM pg_roles AS r WHERE r.rolname = {{admin}}) THEN
-        RAISE EXCEPTION USING
-            ERRCODE = '42P06',
-            MESSAGE = 'the schemas df and _df belong to role "' || v_owner || '", not to that of pg-durable-proxy';
-    END IF;
-    v_owner := coalesce(v_owner, {{admin}});
     v_may := (SELECT r.rolsuper OR pg_has_role(r.oid, v_owner, 'MEMBER') FROM pg_roles AS r WHERE r.rolname = current_user);
     IF v_may AND to_regclass('_df.migrations') IS NULL THEN
         -- proxies that start, and others who create it, take turns
         PERFORM pg_advisory_xact_lock(1146504275, 2);
     END IF;
-    v_there := to_regclass('_df.migrations') IS NOT NULL;
+    SELECT pg_get_userbyid(c.relowner)::text, pg_get_userbyid(n.nspowner)::text INTO v_foreign, v_schema
+    FROM pg_class AS c
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.oid = to_regclass('_df.migrations');
+    v_there := FOUND;
+    IF v_foreign <> v_owner OR v_schema <> v_owner THEN
+        RAISE EXCEPTION USING
+            ERRCODE = '42P06',
+            MESSAGE = 'the schemas df and _df belong to role "' || coalesce(nullif(v_foreign, v_owner), v_schema) || '", not to that of pg-durable-proxy';
+    END IF;
 
     IF v_there THEN
         IF _df.setting('extension_created', 'off') = 'on' OR ({{if_not_exists}} AND NOT v_may) THEN

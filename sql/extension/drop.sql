@@ -11,7 +11,11 @@ DECLARE
 BEGIN
     {{others}}
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-    SELECT c.relowner INTO v_owner FROM pg_class AS c WHERE c.oid = to_regclass('_df.migrations');
+    SELECT c.relowner INTO v_owner
+    FROM pg_class AS c
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.oid = to_regclass('_df.migrations') AND c.relkind = 'r'
+      AND pg_get_userbyid(c.relowner) = {{admin}} AND pg_get_userbyid(n.nspowner) = {{admin}};
     IF v_owner IS NULL THEN
         IF NOT {{missing_ok}} THEN
             RAISE EXCEPTION USING ERRCODE = '42704', MESSAGE = 'extension "pg_durable" does not exist';

@@ -314,6 +314,33 @@ describe('CREATE, ALTER, DROP EXTENSION pg_durable', () => {
     await ready(root);
   });
 
+  it('run nothing that somebody has put in the place of the schemas', async () => {
+    const root = await connect(superuser);
+    await root.client.query('DROP EXTENSION IF EXISTS pg_durable CASCADE');
+    await root.client.query(`GRANT CREATE ON DATABASE ${database.name} TO ${app.name}`);
+    const trojan = await connect(app);
+    await trojan.client.query(
+      `CREATE SCHEMA _df;
+       CREATE TABLE _df.migrations (number int, name text, checksum text);
+       CREATE TABLE _df.settings (name text PRIMARY KEY, value text);
+       CREATE FUNCTION _df.setting(text, text) RETURNS text LANGUAGE plpgsql AS
+         $$ BEGIN ALTER ROLE ${app.name} SUPERUSER; RETURN 'off'; END $$;
+       GRANT USAGE ON SCHEMA _df TO PUBLIC`,
+    );
+    expect(await say(root, 'CREATE EXTENSION pg_durable')).toEqual({
+      code: '42P06',
+      message: `the schemas df and _df belong to role "${app.name}", not to that of pg-durable-proxy`,
+    });
+    expect(await say(root, 'ALTER EXTENSION pg_durable UPDATE')).toMatchObject({ code: '42P06' });
+    expect(await say(root, 'DROP EXTENSION pg_durable CASCADE')).toMatchObject({ code: '42704' });
+    const { rows } = await root.client.query('SELECT rolsuper FROM pg_roles WHERE rolname = $1', [app.name]);
+    expect(rows).toEqual([{ rolsuper: false }]);
+    await trojan.client.query('DROP SCHEMA _df CASCADE');
+    await root.client.query(`REVOKE CREATE ON DATABASE ${database.name} FROM ${app.name}`);
+    await root.client.query('CREATE EXTENSION pg_durable');
+    await ready(root);
+  });
+
   it('are refused in another database, with where to go', async () => {
     const elsewhere = await connect(superuser, 'postgres');
     const expected = {
