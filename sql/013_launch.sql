@@ -336,6 +336,12 @@ DECLARE
     v_seal    record;
     v_keys    record;
 BEGIN
+    IF length(v_body) > 16000000 THEN
+        RAISE EXCEPTION USING
+            ERRCODE = '54000',
+            MESSAGE = p_what || ' takes no more than 12 MB',
+            HINT = 'Stay in the transaction of the caller, or keep large texts in a table.';
+    END IF;
     IF pg_try_advisory_lock(1146504275, 3) THEN
         PERFORM pg_advisory_unlock(1146504275, 3);
         RAISE EXCEPTION USING

@@ -63,6 +63,8 @@ const UNREAD_MS = 1000;
 const SETTLE_EVERY_MS = 5;
 /** Requests that have not been taken yet: what comes beyond is dropped. */
 const MAX_COME = 10_000;
+/** Contents of all requests that are not settled, in bytes: likewise. Anybody can send some. */
+const MAX_HELD_BYTES = 256 * 1024 * 1024;
 /** What goes through the locks: one of them for two bytes. */
 const MAX_ANSWER_BYTES = 1000;
 /** Answers that lie ready at the same time, in bytes: locks are memory that all sessions of the server share. */
@@ -107,6 +109,7 @@ export class Launcher {
   readonly #desk: Desk;
   #round: Round | null = null;
   #come = 0;
+  #heldBytes = 0;
   /** Seals of requests that are not answered yet. */
   readonly #active = new Set<string>();
   readonly #used = new Used();
@@ -144,6 +147,7 @@ export class Launcher {
       round === null ||
       this.#closed ||
       this.#come >= MAX_COME ||
+      this.#heldBytes + request.body.length > MAX_HELD_BYTES ||
       this.#active.has(request.seal) ||
       this.#used.has(request.seal)
     ) {
@@ -151,6 +155,7 @@ export class Launcher {
       return;
     }
     this.#active.add(request.seal);
+    this.#heldBytes += request.body.length;
     const running = this.#handle(request, round)
       .catch((error: unknown) => {
         this.#options.log.warn({ err: error }, 'a request was not answered');
@@ -159,6 +164,7 @@ export class Launcher {
       })
       .finally(() => {
         this.#active.delete(request.seal);
+        this.#heldBytes -= request.body.length;
         this.#running.delete(running);
       });
     this.#running.add(running);

@@ -17,8 +17,8 @@ const HEADER_BYTES = 5;
 
 /** Bytes of a NoticeResponse in which its SQLSTATE stands: before it come only the severity and its translation. */
 export const CODE_WITHIN = 128;
-/** A longer one passes as any other: no request is as long. */
-export const MAX_PRIVATE_NOTICE = 256 * 1024 * 1024;
+/** A longer one passes as any other: no request is as long (_df.launch). */
+export const MAX_PRIVATE_NOTICE = 16 * 1024 * 1024;
 
 /** Whether a NoticeResponse, of which the first bytes are at buf[start, end), is for the proxy. */
 export function isPrivate(buf: Buffer, start: number, end: number): boolean {

@@ -197,6 +197,22 @@ describe('a notice by hand', () => {
   });
 });
 
+test('a request that is too large is refused where it is made; a message by hand of any size harms nobody', async () => {
+  await expect(
+    mallory.query(`SELECT df.start(repeat('x', 13000000), transaction_mode => 'new')`),
+  ).rejects.toMatchObject({ code: '54000' });
+  const before = await instances();
+  const heard: number[] = [];
+  stranger.on('notice', ({ detail }) => heard.push(detail?.length ?? 0));
+  for (const bytes of [1_000_000, 15_000_000, 20_000_000])
+    await stranger.query(
+      `DO $do$ BEGIN RAISE INFO USING ERRCODE = 'DF100', MESSAGE = 'pg_durable 1 1 ${'0'.repeat(64)} start 1 1 ${'0'.repeat(64)}',
+         DETAIL = repeat('x', ${bytes}); END $do$`,
+    );
+  expect(heard).toEqual([20_000_000]); // longer than any request: it is passed on as what it is
+  expect(await afterwards()).toBe(before);
+});
+
 test('a role without grants launches nothing: it is asked again, as itself, by the server', async () => {
   const before = await instances();
   await expect(stranger.query(`SELECT df.start('SELECT 1', transaction_mode => 'new')`)).rejects.toThrow(
