@@ -34,7 +34,7 @@ SELECT to_regnamespace('df');
 --> prints (null)
 ROLLBACK;
 SELECT df.status(:'waiting');
---> prints running
+--> comes to running
 DROP EXTENSION pg_durable CASCADE;
 DROP EXTENSION pg_durable CASCADE;
 --> fails 42704 extension "pg_durable" does not exist

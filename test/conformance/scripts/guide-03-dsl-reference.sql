@@ -34,7 +34,7 @@ SELECT df.start(
 SELECT count(*) FROM heartbeats;
 --> comes to 1
 SELECT df.status(:'heartbeats');
---> prints running
+--> comes to running
 SELECT df.cancel(:'heartbeats', 'seen enough');
 --> prints Instance <heartbeats> cancelled: seen enough
 

@@ -73,7 +73,7 @@ df.wait_for_signal('mgmt_approval')
 SELECT df.signal('abc123', 'legal_approval', '{"approved": true}');
 SELECT df.signal('abc123', 'tech_approval', '{"approved": true}');
 SELECT df.status(:'multi');
---> prints running
+--> comes to running
 SELECT df.signal('abc123', 'mgmt_approval', '{"approved": true}');
 --> multi ends completed
 SELECT status FROM documents;
