@@ -68,7 +68,7 @@ const MAX_HELD_BYTES = 256 * 1024 * 1024;
 /** What goes through the locks: one of them for two bytes. */
 const MAX_ANSWER_BYTES = 1000;
 /** Answers that lie ready at the same time, in bytes: locks are memory that all sessions of the server share. */
-const MAX_READY_BYTES = 8000;
+const MAX_READY_BYTES = 3000;
 
 type Proven = Extract<Taken, { state: 'taken' }>;
 
