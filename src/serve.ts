@@ -11,6 +11,7 @@ import { createCredentials, sealingKeys } from './credentials.js';
 import type { EngineSettings } from './engine/context.js';
 import { Executor } from './engine/executor.js';
 import { Retention } from './engine/retention.js';
+import { StepOperators } from './engine/step-operators.js';
 import { RESET } from './engine/strand.js';
 import type { Network } from './http/connect.js';
 import { Outbound } from './http/outbound.js';
@@ -94,12 +95,15 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
     closers.push(() => sessions.close());
     const settings = engineSettings(config);
     const installation = new Installation({ database, credentials, settings: writtenSettings(config), log });
+    const operators = new StepOperators(config.maxRewriteBytes);
+    closers.push(() => operators.close());
     const executor = new Executor({
       database,
       sessions,
       credentials,
       settings,
       outbound,
+      operators,
       leaseMs: config.leaseDurationMs,
       pollMs: config.pollIntervalMs,
       onMissing: () => installation.look(),

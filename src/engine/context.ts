@@ -6,6 +6,7 @@ import type { RoleState } from '../state/role.js';
 import type { SessionPool } from '../upstream/pool.js';
 import type { HttpPrivileges } from './http-privileges.js';
 import type { Outbox } from './outbox.js';
+import type { StepOperators } from './step-operators.js';
 
 export interface EngineSettings {
   readonly controlDatabase: string;
@@ -24,6 +25,7 @@ export interface EngineContext {
   readonly settings: EngineSettings;
   readonly log: Logger;
   readonly outbound: Outbound;
+  readonly operators: StepOperators;
   readonly httpPrivileges: HttpPrivileges;
   /** What the catalogue says of the role. */
   roleState(role: string): Promise<RoleState>;

@@ -32,6 +32,7 @@ import type { EngineContext, EngineSettings } from './context.js';
 import { HttpPrivileges } from './http-privileges.js';
 import { Instance } from './instance.js';
 import { Outbox } from './outbox.js';
+import type { StepOperators } from './step-operators.js';
 
 export interface ExecutorOptions {
   /** Connections of the admin role. */
@@ -40,6 +41,7 @@ export interface ExecutorOptions {
   readonly credentials: CredentialStore;
   readonly settings: EngineSettings;
   readonly outbound: Outbound;
+  readonly operators: StepOperators;
   readonly leaseMs: number;
   readonly pollMs: number;
   /** A statement has found nothing to work on: the schemas may be gone. */
@@ -106,6 +108,7 @@ export class Executor {
       settings: options.settings,
       log: options.log,
       outbound: options.outbound,
+      operators: options.operators,
       httpPrivileges: new HttpPrivileges((asked) => httpPrivileges(options.database, asked, this.#answerMs)),
       roleState: (role) => roleState(options.database, role),
       captures: (role) => options.credentials.captures(role),

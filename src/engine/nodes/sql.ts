@@ -9,6 +9,7 @@ import { encodeRows, NO_ROWS } from '../result/encode.js';
 import { builtinName, builtinShape, LOOK_UP_TYPES, readLookUp, type Shape } from '../result/types.js';
 import type { Scope } from '../scope.js';
 import { splitStatements } from '../split.js';
+import { mayHaveOperators } from '../step-operators.js';
 import type { Strand } from '../strand.js';
 import { substitute } from '../substitute.js';
 import type { Walk } from '../walk.js';
@@ -49,12 +50,16 @@ export async function visitSql(walk: Walk, node: SqlNode, scope: Scope, strand: 
     );
   }
   const statements = splitStatements(sql);
-  const step = await strand.execute(statements);
+  const sent =
+    walk.elsewhere || !mayHaveOperators(statements) ? null : await walk.context.operators.qualify(statements);
+  const step = await strand.execute(sent?.sql ?? statements);
+  const asWritten = (error: ServerError, failing: number): ServerError =>
+    inWholeText(sent?.original(error, failing) ?? error, sql, statements, failing);
   switch (step.kind) {
     case 'refused':
       return fail(step.text, codeDetail(step.code));
     case 'error':
-      return failStep(inWholeText(step.error, sql, statements, step.statement ?? 0), sql);
+      return failStep(asWritten(step.error, step.statement ?? 0), sql);
     case 'rows': {
       const answer = await toResult(walk, strand, step.result);
       if ('code' in answer) return failStep(answer, sql);
