@@ -20,17 +20,17 @@ import type { Logger } from 'pino';
 import type { Outbound } from '../http/outbound.js';
 import { type Claim, claim, type News, type Turn } from '../state/claim.js';
 import { databaseTime } from '../state/clock.js';
-import { type WaitingRole, waitingRoles } from '../state/credentials.js';
 import { httpPrivileges } from '../state/http-privilege.js';
 import { enlist, heartbeat, resign } from '../state/lease.js';
 import { isMissing } from '../state/missing.js';
-import { resumeRole, roleState } from '../state/role.js';
+import { roleState } from '../state/role.js';
 import { readSignal } from '../state/signals.js';
 import type { CredentialStore } from '../upstream/credentials.js';
 import type { SessionPool } from '../upstream/pool.js';
 import type { EngineContext, EngineSettings } from './context.js';
 import { HttpPrivileges } from './http-privileges.js';
 import { Instance } from './instance.js';
+import { LoginWatch } from './login-watch.js';
 import { Outbox } from './outbox.js';
 import type { StepOperators } from './step-operators.js';
 
@@ -54,8 +54,6 @@ const MARK_AFTER_MS = 250;
 const MARK_EVERY_MS = 100;
 /** Between two claims while what is due is locked by others. */
 const LOCKED_MS = 100;
-/** Between two looks at the roles whose instances wait for a login. */
-const WATCH_EVERY_MS = 1000;
 /** Beyond the grace of a stop, for giving back what is held. */
 const LAST_WRITES_MS = 2000;
 /** Instances claimed beyond the slots, per slot. */
@@ -91,10 +89,7 @@ export class Executor {
   #beating: Promise<void> | null = null;
   #beatAgain = false;
   #marks: NodeJS.Timeout | null = null;
-  #watch: NodeJS.Timeout | null = null;
-  #watching = false;
-  /** Roles with instances that wait, when it was last looked. */
-  #waitingRoles: ReadonlySet<string> = new Set();
+  readonly #watch: LoginWatch;
   #idle: (() => void) | null = null;
   /** Of those held, how many do nothing but wait for an answer to a request. */
   #away = 0;
@@ -102,6 +97,7 @@ export class Executor {
   constructor(options: ExecutorOptions) {
     this.#options = options;
     this.#outbox = new Outbox(options.database, options.log, this.#answerMs);
+    this.#watch = new LoginWatch(options, this.#answerMs, () => this.wake());
     this.#context = {
       pool: options.sessions,
       outbox: this.#outbox,
@@ -112,7 +108,7 @@ export class Executor {
       httpPrivileges: new HttpPrivileges((asked) => httpPrivileges(options.database, asked, this.#answerMs)),
       roleState: (role) => roleState(options.database, role),
       captures: (role) => options.credentials.captures(role),
-      resume: (role) => this.#resume(role),
+      resume: (role) => this.#watch.resume(role),
       now: () => databaseTime(options.database, this.#answerMs),
       leaving: () => this.#state === 'stopping',
       backlog: () => this.#more,
@@ -126,10 +122,6 @@ export class Executor {
         readSignal(options.database, instance, name, after, this.#answerMs),
       due: (milliseconds) => this.#claimWithin(milliseconds),
     };
-    options.credentials.onCapture((role, changed) => {
-      if (changed || this.#waitingRoles.has(role)) this.#resume(role);
-    });
-    options.sessions.logins.onRecovered((role) => this.#resume(role));
     options.sessions.logins.onRefused((role, { code, forLog }) => {
       options.log.warn({ role, code, reason: forLog }, 'login of a role refused: its instances wait');
     });
@@ -151,7 +143,7 @@ export class Executor {
     this.#marks = setInterval(() => {
       for (const instance of this.#held.values()) instance.markOverdue(MARK_AFTER_MS);
     }, MARK_EVERY_MS);
-    this.#watch = setInterval(() => this.#lookAtWaiting(), WATCH_EVERY_MS);
+    this.#watch.start();
     this.wake();
   }
 
@@ -165,14 +157,13 @@ export class Executor {
     // Others may be in their place already, with something that this executor has taken.
     resign(this.#options.database, this.#owner).catch(() => {});
     this.#more = false;
-    this.#waitingRoles = new Set();
   }
 
   #endTimers(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timerAt = Number.POSITIVE_INFINITY;
     if (this.#marks !== null) clearInterval(this.#marks);
-    if (this.#watch !== null) clearInterval(this.#watch);
+    this.#watch.pause();
   }
 
   /** Something may have become due: claim now. */
@@ -226,11 +217,13 @@ export class Executor {
   async stop(graceMs: number): Promise<void> {
     if (this.#state === 'paused') {
       this.#state = 'stopped';
+      this.#watch.end();
       await this.#outbox.close();
     }
     if (this.#state !== 'running') return;
     this.#state = 'stopping';
     this.#endTimers();
+    this.#watch.end();
     const timers: NodeJS.Timeout[] = [];
     const after = (ms: number) => new Promise<void>((resolve) => timers.push(setTimeout(resolve, ms)));
     void after(graceMs).then(() => {
@@ -433,47 +426,6 @@ export class Executor {
       log.info({ instances: beat.taken }, 'taken over from a proxy whose lease had expired');
       this.wake();
     }
-  }
-
-  #lookAtWaiting(): void {
-    if (this.#watching) return;
-    this.#watching = true;
-    this.#watchOnce()
-      .catch((error: unknown) => {
-        this.#options.log.debug({ code: (error as { code?: string }).code }, 'waiting roles not seen');
-      })
-      .finally(() => {
-        this.#watching = false;
-      });
-  }
-
-  /**
-   * Instances wait for a login of their role, and what they wait for may have come without this executor hearing of
-   * it: another proxy has captured a login, the credentials file has changed, or this proxy knows what the one did not
-   * that has tried.
-   */
-  async #watchOnce(): Promise<void> {
-    const { database, credentials } = this.#options;
-    const waiting = await waitingRoles(database, credentials.upstream, this.#answerMs);
-    this.#waitingRoles = new Set(waiting.map(({ role }) => role));
-    for (const one of waiting) if (await this.#mayGoOn(one)) this.#resume(one.role);
-  }
-
-  async #mayGoOn({ role, sealed }: WaitingRole): Promise<boolean> {
-    const { credentials, sessions } = this.#options;
-    const version = await credentials.version(role, sealed ?? '');
-    const refused = sessions.logins.refusedWith(role);
-    if (refused.length > 0) return refused.some((one) => one !== version);
-    return credentials.mayHave(role, sealed ?? '');
-  }
-
-  #resume(role: string): void {
-    if (this.#state === 'stopping' || this.#state === 'stopped') return;
-    this.#options.sessions.logins.reopen(role);
-    resumeRole(this.#options.database, role).then(
-      (count) => count > 0 && this.wake(),
-      () => {}, // they wake by themselves, later
-    );
   }
 }
 

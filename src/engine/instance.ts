@@ -70,7 +70,7 @@ export class Instance {
 
   /** Whether it does nothing but wait for answers to requests. */
   get isAway(): boolean {
-    return this.#walk?.isAway ?? false;
+    return this.#walk?.waiting.isAway ?? false;
   }
 
   /** It is not ours any more (cancelled, lease lost): stop everything, write nothing. */
@@ -87,7 +87,7 @@ export class Instance {
 
   /** Whether something in it waits for a signal. */
   get listens(): boolean {
-    return this.#walk?.listens ?? false;
+    return this.#walk?.waiting.listens ?? false;
   }
 
   /**
@@ -106,7 +106,7 @@ export class Instance {
       (lost) => {
         if (lost) return this.lose();
         this.#inbox.add(signals);
-        this.#walk?.heard(); // before anybody can find that nothing is being numbered any more
+        this.#walk?.waiting.heard(); // before anybody can find that nothing is being numbered any more
       },
       () => {},
     );

@@ -18,8 +18,9 @@ import type { Command, CommandResult } from '../upstream/command.js';
 import { ConnectionLost, type FlightResult, type ServerError, Session } from '../upstream/session.js';
 import { isSsiConflict } from './conflict.js';
 import { NO_LOGIN } from './failure.js';
+import { endsTransaction, transactionControl, wrongEncoding } from './forbidden.js';
 import type { Scope } from './scope.js';
-import { endOfComment, endOfLine } from './split.js';
+import { commitFailed, conflict, connectionLost, sessionFailed } from './setbacks.js';
 import type { Walk } from './walk.js';
 
 /** The strand was stopped: a race was lost, the instance was cancelled, its lease was lost, its walk was halted. */
@@ -59,8 +60,6 @@ const SETS_TIME_LIMIT = /statement_timeout/i;
 /** Statements that refuse a transaction block, and procedures that end one: run without, at-least-once. */
 const NEEDS_NO_TRANSACTION = new Set(['25001', '2D000']);
 const MENTIONS_DF = /\bdf"?\s*\./i;
-const ENDS_TRANSACTION =
-  /^(?:commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|prepare\s+transaction)\b/i;
 
 export class Strand {
   readonly parent: Strand | null;
@@ -114,14 +113,14 @@ export class Strand {
   /** Runs a step's statements in one transaction, after committing what came before; the result is the last one's. */
   async execute(statements: readonly string[]): Promise<StepResult> {
     this.check();
-    const ending = statements.find((sql) => ENDS_TRANSACTION.test(withoutComments(sql)));
+    const ending = statements.find(endsTransaction);
     if (ending !== undefined) return { kind: 'error', error: transactionControl() };
-    if (this.#walk.leaving || this.#mustYield()) await this.#walk.yieldSlot(this);
+    if (this.#walk.leaving || this.#mustYield()) await this.#walk.waiting.yieldSlot(this);
     // what is committed already should be known to be done before anything else is
     if (this.#ahead) await this.flush();
-    if (this.#walk.elsewhere) return this.#executeElsewhere(statements);
+    if (this.#walk.sessions.elsewhere) return this.#executeElsewhere(statements);
 
-    const session = this.#session ?? (await this.#walk.acquire(this));
+    const session = this.#session ?? (await this.#walk.sessions.acquire(this));
     if (!(session instanceof Session)) return session;
     this.#session = session;
     if (this.stopped) {
@@ -137,9 +136,9 @@ export class Strand {
     if (flight.kind !== 'flight') return flight;
     const { results, error, status } = flight.result;
     if (error !== null) {
-      if (results.length <= lead.length) return this.#walk.sessionFailed(this, error);
+      if (results.length <= lead.length) return sessionFailed(this.#walk, error);
       this.#failed = status === 'E';
-      if (isSsiConflict(error)) this.#walk.conflict(error);
+      if (isSsiConflict(error)) conflict(this.#walk, error);
       return NEEDS_NO_TRANSACTION.has(error.code) && statements.length === 1
         ? this.#executeAlone(session, statements[0] as string)
         : { kind: 'error', error, statement: results.length - lead.length - 1 };
@@ -201,8 +200,8 @@ export class Strand {
     const session = this.#session;
     this.#session = null;
     if (session === null) return;
-    if (this.#open || this.#failed) this.#walk.discard(session);
-    else this.#walk.release(session);
+    if (this.#open || this.#failed) this.#walk.sessions.discard(session);
+    else this.#walk.sessions.release(session);
     this.#open = false;
     this.#failed = false;
   }
@@ -232,11 +231,13 @@ export class Strand {
     this.outside?.abort(new Stopped());
     const session = this.#session;
     this.#session = null;
-    if (session !== null) this.#walk.discard(session);
+    if (session !== null) this.#walk.sessions.discard(session);
   }
 
   #mustYield(): boolean {
-    return this.#session !== null && (this.#open || this.#ahead) && this.#walk.mustYield(this.#session);
+    return (
+      this.#session !== null && (this.#open || this.#ahead) && this.#walk.sessions.mustYield(this.#session)
+    );
   }
 
   /** What must come before the next BEGIN: the commit of the step before, or its rollback, and a clean session. */
@@ -270,7 +271,7 @@ export class Strand {
     last = false,
   ): Promise<{ kind: 'flight'; result: FlightResult } | Extract<StepResult, { kind: 'error' }>> {
     let result: FlightResult;
-    const handedOver = last && this.#walk.handOver(session);
+    const handedOver = last && this.#walk.sessions.handOver(session);
     if (handedOver) this.#session = null;
     try {
       result = await (handedOver ? session.owe(commands) : session.run(commands));
@@ -280,11 +281,11 @@ export class Strand {
       if (commitAt >= 0 && error.completed > commitAt) this.#confirm();
       this.#session = null;
       this.#open = false;
-      if (!handedOver) this.#walk.release(session);
+      if (!handedOver) this.#walk.sessions.release(session);
       if (error.server?.severity === 'ERROR' && error.completed > commitAt) {
         return { kind: 'error', error: error.server };
       }
-      return this.#walk.connectionLost(this, error);
+      return connectionLost(this.#walk, error);
     }
     this.check();
     this.#failed = false;
@@ -293,7 +294,7 @@ export class Strand {
       if (result.error !== null && at <= commitAt) {
         this.#open = false;
         this.#failed = result.status === 'E';
-        return this.#walk.commitFailed(this, result.error, at < commitAt ? 'checkpoint' : 'commit');
+        return commitFailed(this.#walk, this, result.error, at < commitAt ? 'checkpoint' : 'commit');
       }
       this.#confirm();
     }
@@ -315,10 +316,10 @@ export class Strand {
    * looked at first, because the checkpoint cannot do that for a session that outlives its role.
    */
   async #executeElsewhere(statements: readonly string[]): Promise<StepResult> {
-    const session = this.#session ?? (await this.#walk.acquire(this));
+    const session = this.#session ?? (await this.#walk.sessions.acquire(this));
     if (!(session instanceof Session)) return session;
     this.#session = session;
-    const gone = await this.#walk.roleIsGone();
+    const gone = await this.#walk.sessions.roleIsGone();
     if (this.stopped) {
       this.releaseSession();
       throw new Stopped();
@@ -333,7 +334,7 @@ export class Strand {
     if (flight.kind !== 'flight') return flight;
     const { results, error, status } = flight.result;
     if (error !== null) {
-      if (results.length <= lead.length) return this.#walk.sessionFailed(this, error);
+      if (results.length <= lead.length) return sessionFailed(this.#walk, error);
       this.#failed = status === 'E';
       return NEEDS_NO_TRANSACTION.has(error.code) && statements.length === 1
         ? this.#executeAlone(session, statements[0] as string)
@@ -363,44 +364,4 @@ export class Strand {
     if (misread !== null) return { kind: 'error', error: misread };
     return { kind: 'rows', result: results[0] as CommandResult };
   }
-}
-
-function withoutComments(sql: string): string {
-  let at = 0;
-  for (;;) {
-    if (/\s/.test(sql[at] ?? '')) at += 1;
-    else if (sql.startsWith('--', at)) at = endOfLine(sql, at);
-    else if (sql.startsWith('/*', at)) at = endOfComment(sql, at);
-    else return sql.slice(at);
-  }
-}
-
-function transactionControl(): ServerError {
-  return refusal(
-    '2D000',
-    'transaction control statements cannot be used in a durable step',
-    'Each step is a transaction of its own: it commits when its statements have succeeded.',
-  );
-}
-
-/** The step has changed client_encoding: what it returned would be read, and its checkpoint written, as other text. */
-function wrongEncoding({ encoding }: Session): ServerError | null {
-  if (encoding === 'UTF8') return null;
-  return refusal(
-    '0A000',
-    `client_encoding ${encoding} is not possible in a durable step`,
-    'Leave it at UTF8; convert_to() gives text in another encoding as bytea.',
-  );
-}
-
-function refusal(code: string, message: string, hint: string): ServerError {
-  return {
-    severity: 'ERROR',
-    code,
-    message,
-    detail: undefined,
-    hint,
-    position: undefined,
-    where: undefined,
-  };
 }

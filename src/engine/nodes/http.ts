@@ -43,14 +43,14 @@ export async function visitHttp(walk: Walk, node: HttpNode, scope: Scope, strand
 async function attempt(walk: Walk, node: HttpNode, scope: Scope, strand: Strand) {
   try {
     const call = httpCall(node, walk.bindings(scope));
-    if (walk.leaving) await walk.yieldSlot(strand);
+    if (walk.leaving) await walk.waiting.yieldSlot(strand);
     await waitForRoom(walk, strand);
-    return await walk.outside(strand, async (signal) => {
+    return await walk.waiting.outside(strand, async (signal) => {
       const { slots } = walk.context.outbound;
       const slot = walk.instance.roleId ?? '';
       await slots.enter(slot, signal);
       try {
-        walk.leaveNow(); // it may have waited long
+        walk.waiting.leaveNow(); // it may have waited long
         await checkPrivilege(walk, node);
         strand.stepSince = performance.now();
         const login = authorizationOf(walk.context.outbound.judge(call.url));
@@ -77,7 +77,7 @@ async function attempt(walk: Walk, node: HttpNode, scope: Scope, strand: Strand)
 async function waitForRoom(walk: Walk, strand: Strand): Promise<void> {
   const { slots } = walk.context.outbound;
   if (slots.isFree || slots.waiting < slots.limit * WAITING_PER_SLOT) return;
-  await walk.standAside(strand, slots.turnAway());
+  await walk.waiting.standAside(strand, slots.turnAway());
 }
 
 /** @throws HttpFailure when the role may not, now; the walk is halted when that cannot be found out */

@@ -20,7 +20,7 @@ export async function visitLoop(walk: Walk, node: LoopNode, scope: Scope, strand
   if (record !== undefined) {
     inner.generation = record.generation;
     restore(inner, record.value);
-    if (record.dueAt !== null) await walk.wait(strand, record.dueAt - performance.now());
+    if (record.dueAt !== null) await walk.waiting.wait(strand, record.dueAt - performance.now());
   }
 
   const outcome = await iterate(walk, node, inner, before, strand);
@@ -66,7 +66,7 @@ async function iterate(
     const idle = strand.work === work;
     const value = stateOf(scope, before);
     strand.push({ node: node.id, stamp: scope.stamp, kind: 'l', value, due: idle ? FLOOR_S : null });
-    if (idle) await walk.wait(strand, FLOOR_S * 1000);
+    if (idle) await walk.waiting.wait(strand, FLOOR_S * 1000);
   }
 }
 

@@ -31,7 +31,7 @@ export async function visitSchedule(
   let tick: number;
   if (record?.kind === 't') {
     tick = Number(record.value) * 1000;
-    await walk.wait(strand, (record.dueAt ?? 0) - performance.now());
+    await walk.waiting.wait(strand, (record.dueAt ?? 0) - performance.now());
   } else {
     const now = await walk.context.now();
     strand.check();
@@ -44,13 +44,13 @@ export async function visitSchedule(
     tick = next;
     const seconds = (tick - now) / 1000;
     strand.push({ node: node.id, stamp, kind: 't', value: String(tick / 1000), due: seconds });
-    await walk.wait(strand, tick - now);
+    await walk.waiting.wait(strand, tick - now);
   }
   for (;;) {
     const left = tick - (await walk.context.now());
     strand.check();
     if (left <= 0) break;
-    await walk.wait(strand, left);
+    await walk.waiting.wait(strand, left);
   }
   strand.push({ node: node.id, stamp, kind: 'c', value: RESULT, due: null });
   return done(RESULT);

@@ -2,6 +2,7 @@ import type { SignalNode } from '../graph.js';
 import { done, type Outcome } from '../outcome.js';
 import type { Scope } from '../scope.js';
 import type { Strand } from '../strand.js';
+import { lookForSignals, nextSignal, tidyInbox } from '../taking.js';
 import type { Walk } from '../walk.js';
 
 /** Entries. */
@@ -37,11 +38,11 @@ export async function visitSignal(
   let looked = false;
   for (;;) {
     const seen = walk.inbox.version;
-    const signal = await walk.signal(node.name, after, strand);
+    const signal = await nextSignal(walk, node.name, after, strand);
     if (signal !== null) {
       // a loop that finds signal after signal would never commit
       if (strand.pending.length >= COMMIT_AT) await strand.flush();
-      walk.tidyInbox();
+      tidyInbox(walk);
       scope.advance(node.name, signal.pos);
       return end(false, signal.data, signal.pos);
     }
@@ -54,9 +55,9 @@ export async function visitSignal(
     if (left <= 0) {
       if (looked) return end(true, 'null', null);
       looked = true;
-      await walk.lookForSignals(strand);
+      await lookForSignals(walk, strand);
     } else {
-      await walk.wait(
+      await walk.waiting.wait(
         strand,
         left,
         () =>

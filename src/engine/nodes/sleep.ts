@@ -19,11 +19,11 @@ export async function visitSleep(
   const record = walk.journal.find(node.id, stamp);
   if (record?.kind === 'c') return done(record.value ?? 'null');
   if (record?.kind === 't') {
-    await walk.wait(strand, (record.dueAt ?? 0) - performance.now());
+    await walk.waiting.wait(strand, (record.dueAt ?? 0) - performance.now());
   } else if (node.seconds > 0) {
     const seconds = Math.min(node.seconds, LONGEST_S);
     strand.push({ node: node.id, stamp, kind: 't', value: null, due: seconds });
-    await walk.wait(strand, seconds * 1000);
+    await walk.waiting.wait(strand, seconds * 1000);
   }
   const value = `{"slept":true,"seconds":${node.seconds}}`;
   strand.push({ node: node.id, stamp, kind: 'c', value, due: null });

@@ -1,0 +1,51 @@
+/** How the nodes of a walk come to their signals, and which of them the database may forget. */
+import type { SignalRow } from '../state/claim.js';
+import type { Strand } from './strand.js';
+import type { Walk } from './walk.js';
+
+/** So many signals in memory are looked through for those that nobody can take any more. */
+const TIDY_AT = 64;
+
+/** The oldest signal of a name beyond a position. */
+export async function nextSignal(
+  walk: Walk,
+  name: string,
+  after: number,
+  strand: Strand,
+): Promise<{ readonly pos: number; readonly data: string } | null> {
+  const found = walk.inbox.next(name, after);
+  if (found !== undefined && found.data !== null) return { pos: found.pos, data: found.data };
+  if (found === undefined && !walk.inbox.partial) return null;
+  let row: SignalRow | null;
+  try {
+    row = await walk.context.readSignal(walk.instance.id, name, after);
+  } catch {
+    return walk.haltHere({ retryIn: 1, counts: false });
+  }
+  strand.check();
+  if (row === null) return null;
+  const [seq, pos, , data] = row;
+  walk.inbox.note({ seq, pos, name, data: null });
+  return { pos, data: data ?? 'null' };
+}
+
+/** A last look before a wait is given up for its time. */
+export async function lookForSignals(walk: Walk, strand: Strand): Promise<void> {
+  await walk.context.look();
+  await walk.inbox.settled();
+  strand.check();
+}
+
+/** A loop that is never parked must not keep what it has taken. */
+export function tidyInbox(walk: Walk): void {
+  if (walk.inbox.size < TIDY_AT) return;
+  const gone = walk.inbox.gone((name) => walk.floorOf(name, true));
+  if (gone.length === 0) return;
+  walk.inbox.drop(gone);
+  const { id, token } = walk.instance;
+  const change = { instance: id, token, entries: [], end: null, generation: null, events: null };
+  walk.context.outbox.send({ ...change, inbox: { gone } }).then(
+    (lost) => lost && walk.hears && walk.halt('lost'),
+    () => {}, // they come again with the next claim
+  );
+}
