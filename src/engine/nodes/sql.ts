@@ -51,7 +51,9 @@ export async function visitSql(walk: Walk, node: SqlNode, scope: Scope, strand: 
   }
   const statements = splitStatements(sql);
   const sent =
-    walk.elsewhere || !mayHaveOperators(statements) ? null : await walk.context.operators.qualify(statements);
+    walk.sessions.elsewhere || !mayHaveOperators(statements)
+      ? null
+      : await walk.context.operators.qualify(statements);
   const step = await strand.execute(sent?.sql ?? statements);
   const asWritten = (error: ServerError, failing: number): ServerError =>
     inWholeText(sent?.original(error, failing) ?? error, sql, statements, failing);
