@@ -1,5 +1,6 @@
 -- Body of the DO block that an ALTER EXTENSION pg_durable UPDATE becomes: proxies bring the schemas up to date when they
--- start, so there is nothing to do.
+-- start, so there is nothing to do. COMMENT ON EXTENSION pg_durable, which is in every dump of a database with the
+-- extension, becomes it too, without the notice: the comment is kept nowhere.
 DECLARE
     v_path  pg_catalog.text := pg_catalog.current_setting('search_path');
     v_owner pg_catalog.oid;
@@ -20,8 +21,10 @@ BEGIN
             ERRCODE = '42P06',
             MESSAGE = 'the schemas df and _df belong to role "' || pg_get_userbyid(v_owner) || '", not to that of pg-durable-proxy';
     END IF;
-    RAISE NOTICE USING
-        MESSAGE = 'version "' || split_part(_df.setting('version', '0.1.0'), ' ', 1)
-                  || '" of extension "pg_durable" is already installed';
+    IF {{update}} THEN
+        RAISE NOTICE USING
+            MESSAGE = 'version "' || split_part(_df.setting('version', '0.1.0'), ' ', 1)
+                      || '" of extension "pg_durable" is already installed';
+    END IF;
     PERFORM set_config('search_path', v_path, true);
 END

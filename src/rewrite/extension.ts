@@ -11,11 +11,12 @@ import { as, listOf, stringOf, type Tree } from './tree.js';
  *
  *   CREATE EXTENSION [IF NOT EXISTS] pg_durable …        DO '…'   tag CREATE EXTENSION
  *   ALTER EXTENSION pg_durable UPDATE …                  DO '…'   tag ALTER EXTENSION
+ *   COMMENT ON EXTENSION pg_durable IS …                 DO '…'   tag COMMENT
  *   DROP EXTENSION [IF EXISTS] …, pg_durable, …          DO '…'   tag DROP EXTENSION
  *   SET, RESET, ALTER SYSTEM, ALTER ROLE, ALTER DATABASE pg_durable.x   DO '…'   the statement's own tag
  *   SHOW pg_durable.x                                    SELECT … tag SHOW
  *
- * The proxy puts the tag in place of the server's. All else about extensions (COMMENT ON, SET SCHEMA, ADD) is left to the
+ * The proxy puts the tag in place of the server's. All else about extensions (SET SCHEMA, ADD) is left to the
  * server, which knows no extension of that name.
  *
  * What is put in place is ASCII, on one line, without backslashes and dollar signs: in a literal only its quotes must be
@@ -26,6 +27,7 @@ import { as, listOf, stringOf, type Tree } from './tree.js';
 export interface ExtensionBodies {
   /** {{if_not_exists}} */
   readonly create: string;
+  /** {{update}} */
   readonly alter: string;
   /** {{missing_ok}}, {{cascade}}, {{others}} */
   readonly drop: string;
@@ -62,7 +64,12 @@ export function replacementOf(
   const alter = as(statement, 'AlterExtensionStmt');
   if (alter !== undefined) {
     if (alter.extname !== NAME) return null;
-    return { tag: 'ALTER EXTENSION', sql: block('ALTER EXTENSION', bodies.alter) };
+    return { tag: 'ALTER EXTENSION', sql: block('ALTER EXTENSION', fill(bodies.alter, { update: 'true' })) };
+  }
+  const comment = as(statement, 'CommentStmt');
+  if (comment !== undefined) {
+    if (comment.objtype !== 'OBJECT_EXTENSION' || stringOf(comment.object) !== NAME) return null;
+    return { tag: 'COMMENT', sql: block('COMMENT', fill(bodies.alter, { update: 'false' })) };
   }
   const drop = as(statement, 'DropStmt');
   if (drop !== undefined) return dropped(drop, bodies.drop);
@@ -160,7 +167,7 @@ export function inBody(
   return { found, literals };
 }
 
-const STARTS = new Set(['create', 'alter', 'drop', 'set', 'reset']);
+const STARTS = new Set(['create', 'alter', 'comment', 'drop', 'set', 'reset']);
 const BEFORE_STATEMENT = new Set(['begin', 'then', 'else', 'loop']);
 
 /** From the token that the lexer is at up to the semicolon, at which it is left. */

@@ -70,7 +70,8 @@ export function survey(text: Buffer): Survey {
         break;
       }
       case QUOTED_NAME:
-        if (!product) product = lexer.end - lexer.start === 12 && lexer.raw() === '"pg_durable"';
+        // "pg_durable", or "pg_durable.x" as pg_dumpall writes it
+        if (!product) product = lexer.end - lexer.start < 80 && /^"pg_durable[".]/i.test(lexer.raw());
         operandBefore = true;
         break;
       case NUMBER:

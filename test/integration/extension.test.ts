@@ -361,10 +361,20 @@ describe('CREATE, ALTER, DROP EXTENSION pg_durable', () => {
     expect(await say(elsewhere, "SELECT 'a' || 'pg_durable'")).toBe('SELECT');
   });
 
+  it('COMMENT, as in a dump, is for the owner and changes nothing', async () => {
+    const root = await connect(superuser);
+    expect(await say(root, "COMMENT ON EXTENSION pg_durable IS 'durable functions'")).toBe('COMMENT');
+    expect(await say(root, 'COMMENT ON EXTENSION pg_durable IS NULL')).toBe('COMMENT');
+    expect(root.notices()).toEqual([]);
+    expect(await say(await connect(app), "COMMENT ON EXTENSION pg_durable IS 'mine'")).toMatchObject({
+      code: '42501',
+      message: 'must be owner of extension pg_durable',
+    });
+  });
+
   it('leave other statements about it to the server', async () => {
     const root = await connect(superuser);
     for (const sql of [
-      "COMMENT ON EXTENSION pg_durable IS 'x'",
       'ALTER EXTENSION pg_durable SET SCHEMA public',
       'ALTER EXTENSION pg_durable ADD TABLE pg_class',
     ]) {
@@ -390,6 +400,9 @@ describe('settings pg_durable.*', () => {
     expect(await show('pg_durable.enable_superuser_instances')).toBe('off');
     expect(await show('pg_durable.reconcile_interval')).toBe('1h');
     expect(await show('pg_durable.http.mode')).toBe('off');
+    expect((await nobody.client.query('SHOW "pg_durable.http.mode"')).rows).toEqual([
+      { 'pg_durable.http.mode': 'off' },
+    ]);
     expect(await show('pg_durable.database')).toBe(database.name);
     expect(await show('pg_durable.worker_role')).toBe(admin.name);
     expect(await say(nobody, { name: 's', text: 'SHOW pg_durable.retention_days' })).toBe('SHOW');
