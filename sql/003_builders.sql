@@ -487,7 +487,8 @@ BEGIN
         RAISE EXCEPTION USING
             ERRCODE = 'XX000',
             MESSAGE = 'Invalid cron expression ''' || cron_expr
-                      || ''': Invalid expression: Invalid cron expression.';
+                      || ''': Invalid expression: Invalid cron expression.',
+            HINT = 'Five fields: minute, hour, day of the month, month, day of the week; "CRON_TZ=zone " may stand in front. A date that never comes is refused as well.';
     END IF;
     RETURN _df.envelope('WAIT_SCHEDULE', NULL, NULL, NULL, NULL, '{"cron_expr":' || to_json(cron_expr) || '}', NULL);
 END

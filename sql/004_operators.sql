@@ -38,7 +38,9 @@ DECLARE
     v_partial json := partial_if::json;
 BEGIN
     IF json_typeof(v_partial) IS DISTINCT FROM 'object' OR (v_partial ->> '_partial_if') IS NULL THEN
-        RAISE EXCEPTION 'Invalid if-then-else: left side of !> must be a ?> expression';
+        RAISE EXCEPTION USING
+            MESSAGE = 'Invalid if-then-else: left side of !> must be a ?> expression',
+            HINT = 'A branch of several steps needs parentheses: condition ?> (step ~> step) !> step.';
     END IF;
     RETURN df."if"(v_partial ->> 'condition', v_partial ->> 'then_branch', else_branch);
 END

@@ -218,7 +218,10 @@ BEGIN
     ELSIF v_mode = 'new' THEN
         RETURN _df.start_new(fut, v_label, v_database);
     ELSIF fut IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'XX000', MESSAGE = 'unboxing fut argument failed';
+        RAISE EXCEPTION USING
+            ERRCODE = 'XX000',
+            MESSAGE = 'unboxing fut argument failed',
+            HINT = 'What is to be started is NULL. An operator, and nearly every builder, is NULL where an operand is.';
     END IF;
 
     -- 1. What is to be started
@@ -269,7 +272,8 @@ BEGIN
           AND lower(_df.setting('enable_superuser_instances', 'off') COLLATE "C") NOT IN ('on', 'true', 'yes', '1') THEN
         RAISE EXCEPTION USING
             ERRCODE = 'XX000',
-            MESSAGE = 'pg_durable: superuser instances are disabled. current_user "' || r.rolname || '" is a superuser, but pg_durable.enable_superuser_instances is off. Set pg_durable.enable_superuser_instances = on to allow this.';
+            MESSAGE = 'pg_durable: superuser instances are disabled. current_user "' || r.rolname || '" is a superuser, but pg_durable.enable_superuser_instances is off. Set pg_durable.enable_superuser_instances = on to allow this.',
+            HINT = 'It is a setting of pg-durable-proxy: its file, its environment (PG_DURABLE_ENABLE_SUPERUSER_INSTANCES) or --set. Better start as another role.';
     END IF;
 
     -- 5. The graph
