@@ -519,7 +519,8 @@ BEGIN
         DELETE FROM _df.executions AS e
         WHERE e.instance_id = p_instance AND e.execution_id <= p_generation - 10000;
         UPDATE _df.instances AS i
-        SET generation = p_generation, started_at = v_now, events = 0
+        SET generation = p_generation, started_at = v_now,
+            events = length(substring(p_kinds FROM '[^l]*$'))  -- what is here of the new one already
         WHERE i.id = p_instance;
     END IF;
 
@@ -540,7 +541,7 @@ BEGIN
         IF NOT v_ended THEN
             UPDATE _df.instances AS i
             SET owner = NULL, token = NULL, wake_at = NULL, graph = NULL, finished_at = v_now,
-                events = coalesce(p_events, i.events), output = v_output
+                events = CASE WHEN p_generation IS NULL THEN coalesce(p_events, i.events) ELSE i.events END, output = v_output
             WHERE i.id = p_instance;
             UPDATE df.instances AS u
             SET status = p_end, updated_at = v_now,
@@ -552,7 +553,7 @@ BEGIN
         SET owner = NULL, token = NULL, wake_at = v_now + p_wake * interval '1 second',
             waiting = CASE WHEN p_end = 'waiting' THEN p_output END,
             attempts = CASE WHEN p_end = 'retry' THEN i.attempts + 1 ELSE 0 END,
-            events = coalesce(p_events, i.events)
+            events = CASE WHEN p_generation IS NULL THEN coalesce(p_events, i.events) ELSE i.events END
         WHERE i.id = p_instance;
     END IF;
     RETURN coalesce(v_login, false);

@@ -6,6 +6,7 @@
 import type { Checkpoint, End } from '../state/checkpoint.js';
 import type { ClaimedInstance, SignalRow } from '../state/claim.js';
 import type { EngineContext } from './context.js';
+import { EventCount } from './event-count.js';
 import { buildGraph, type Graph, GraphError } from './graph.js';
 import { Inbox } from './inbox.js';
 import { Journal } from './journal.js';
@@ -22,6 +23,7 @@ export class Instance {
   readonly claimed: ClaimedInstance;
   readonly #context: EngineContext;
   readonly #inbox: Inbox;
+  readonly #events: EventCount;
   /** Signals have come while they could not be taken in. */
   #missed = false;
   /** When signals were last numbered (performance.now). */
@@ -35,6 +37,7 @@ export class Instance {
     this.claimed = claimed;
     this.#context = context;
     this.#inbox = new Inbox(claimed.inbox, signals);
+    this.#events = new EventCount(claimed.events);
   }
 
   /** Runs until the executor's hold has ended. Never throws. */
@@ -150,7 +153,7 @@ export class Instance {
   }
 
   async #walkOnce(graph: Graph, journal: Journal): Promise<Halt> {
-    const walk = new Walk(this.claimed, graph, journal, this.#inbox, this.#context);
+    const walk = new Walk(this.claimed, graph, journal, this.#inbox, this.#events, this.#context);
     this.#walk = walk;
     if (this.#lost) return 'lost';
     if (this.#released) return { retryIn: 0, counts: false };
@@ -192,10 +195,10 @@ export class Instance {
   }
 
   #checkpoint(end: End | null): Checkpoint {
-    const { id, token, events } = this.claimed;
+    const { id, token } = this.claimed;
     const ends = end !== null && (end.kind === 'completed' || end.kind === 'failed');
     const inbox = ends && this.#inbox.used ? ({ all: true } as const) : undefined;
-    return { instance: id, token, entries: [], end, generation: null, events, inbox };
+    return { instance: id, token, entries: [], end, generation: null, events: null, inbox };
   }
 }
 

@@ -66,7 +66,7 @@ export async function commitFailed(
   const detail = verdict === 'no role' ? codeDetail(NO_LOGIN) : failureDetail(told, step.statement);
   const failure: Entry = { ...step, kind: 'f', value: text, detail };
   const written = [...entries.slice(0, at), failure];
-  await walk.send({ ...walk.checkpoint(strand, null), entries: written, generation: null });
+  await walk.send({ ...walk.checkpoint(strand, null), entries: written, generation: null, events: null });
   walk.confirm(written);
   return again(walk);
 }

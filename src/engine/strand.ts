@@ -103,6 +103,7 @@ export class Strand {
   push(entry: Entry): void {
     this.pending.push(entry);
     this.#walk.made += 1;
+    this.#walk.events.add();
   }
 
   /** @throws Stopped */

@@ -10,6 +10,7 @@
 import type { Checkpoint, End, Entry, InboxChange } from '../state/checkpoint.js';
 import type { ClaimedInstance } from '../state/claim.js';
 import type { EngineContext } from './context.js';
+import type { EventCount } from './event-count.js';
 import { floorOf } from './floor.js';
 import type { Graph, Node } from './graph.js';
 import type { Inbox } from './inbox.js';
@@ -45,6 +46,7 @@ export class Walk {
   readonly journal: Journal;
   readonly inbox: Inbox;
   readonly context: EngineContext;
+  readonly events: EventCount;
   /** Entries made in this walk: a composite during which none was made has been stamped before. */
   made = 0;
   readonly waiting: Waiting;
@@ -65,12 +67,14 @@ export class Walk {
     graph: Graph,
     journal: Journal,
     inbox: Inbox,
+    events: EventCount,
     context: EngineContext,
   ) {
     this.instance = instance;
     this.graph = graph;
     this.journal = journal;
     this.inbox = inbox;
+    this.events = events;
     this.context = context;
     this.waiting = new Waiting(this);
     this.sessions = new StepSessions(this);
@@ -194,7 +198,7 @@ export class Walk {
 
   checkpoint(strand: Strand, end: End | null): Checkpoint {
     const { id, token } = this.instance;
-    const events = this.instance.events + this.made;
+    const events = this.events.of(strand.generation);
     const entries = [...strand.pending];
     if (!this.progressed && entries.length > 0 && (end === null || end.kind === 'parked'))
       entries.unshift(SHOWN);

@@ -37,6 +37,27 @@ describe('LOOP', () => {
     expect(await logged('ref')).toBe(3);
   });
 
+  test.each([
+    ['without a pause', 'SELECT 1'],
+    ['that is parked', 'df.sleep(1)'],
+  ])('each execution of a root loop has its own events, %s', async (_what, step) => {
+    const body = step.startsWith('df.') ? `${step} ~> ${log(step)}` : `'${step}' ~> ${log(step)}`;
+    const id = await d.complete(`df.loop(${body}, 'SELECT count(*) < 3 FROM log WHERE msg = ''${step}''')`);
+    const executions = await d.app.query(
+      'SELECT status, event_count::int AS n FROM df.instance_executions($1)',
+      [id],
+    );
+    expect(executions.rows.map((row) => row.status)).toEqual([
+      'Completed',
+      'ContinuedAsNew',
+      'ContinuedAsNew',
+    ]);
+    const counts = executions.rows.slice(1).map((row) => row.n);
+    expect(counts[0]).toBeGreaterThanOrEqual(3);
+    expect(counts).toEqual([counts[0], counts[0]]);
+    expect(executions.rows[0].n - counts[0]).toBeLessThanOrEqual(1);
+  });
+
   test('a root loop counts its iterations as executions', async () => {
     const id = await d.complete(`df.loop(${log('gen')}, 'SELECT count(*) < 3 FROM log WHERE msg = ''gen''')`);
     expect(await generation(id)).toBe(3);

@@ -66,6 +66,7 @@ async function iterate(
     const idle = strand.work === work;
     const value = stateOf(scope, before);
     strand.push({ node: node.id, stamp: scope.stamp, kind: 'l', value, due: idle ? FLOOR_S : null });
+    if (isGraphRoot) walk.events.close();
     if (idle) await walk.waiting.wait(strand, FLOOR_S * 1000);
   }
 }
