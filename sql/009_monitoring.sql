@@ -183,9 +183,15 @@ AS $$
 BEGIN
     RETURN QUERY
         SELECT n.id::text, n.node_type, n.query, n.result_name, n.left_node::text, n.right_node::text, n.status,
-               n.result::text, n.status_details::text, coalesce(s.inferred_status, n.status), s.ancestor_id, n.updated_at
+               n.result::text, coalesce(n.status_details || w.waiting, w.waiting, n.status_details)::text,
+               coalesce(s.inferred_status, n.status), s.ancestor_id, n.updated_at
         FROM df.nodes AS n
         LEFT JOIN _df.infer(instance_id_param) AS s ON s.node_id = n.id
+        -- why it waits for a login of its role stands at the root
+        LEFT JOIN (SELECT u.root_node, jsonb_build_object('waiting', v.waiting) AS waiting
+                   FROM _df.visible_instances AS v
+                   JOIN df.instances AS u ON u.id = v.id
+                   WHERE v.id = instance_id_param AND v.waiting IS NOT NULL) AS w ON w.root_node = n.id
         WHERE n.instance_id = instance_id_param;
 END
 $$;

@@ -123,8 +123,9 @@ async function uninstallCommand(options: CommonOptions & { yes?: boolean }): Pro
     );
   }
   const { uninstall } = await import('./state/migrate.js');
-  await withAdminConnection(config, (client) => uninstall(client));
-  process.stdout.write(`removed the schemas df and _df from ${config.upstream.display}\n`);
+  const removed = await withAdminConnection(config, (client) => uninstall(client));
+  const what = removed ? 'removed the schemas df and _df from' : 'nothing is installed in';
+  process.stdout.write(`${what} ${config.upstream.display}\n`);
 }
 
 async function rekeyCommand(options: CommonOptions): Promise<void> {

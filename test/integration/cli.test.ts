@@ -189,8 +189,13 @@ describe('install and uninstall', () => {
     expect(await run(['uninstall', '--yes', '--upstream', fresh.adminUrl])).toMatchObject({
       status: 0,
       stderr: '',
+      stdout: expect.stringMatching(/^removed the schemas df and _df from /),
     });
     expect(await schemas(fresh)).toEqual([]);
+    expect(await run(['uninstall', '--yes', '--upstream', fresh.adminUrl])).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/^nothing is installed in /),
+    });
     await fresh.drop();
   });
 

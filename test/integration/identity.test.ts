@@ -374,10 +374,16 @@ describe('credentials', () => {
     expect(await d.status(id)).toMatch(/pending|running/);
     // the role itself sees the reason too
     expect(await explain(id, direct)).toContain('has no usable credential');
+    const details = async () =>
+      (await direct.query('SELECT status_details FROM df.instance_nodes($1)', [id])).rows[0].status_details;
+    expect(JSON.parse(await details())).toEqual({
+      waiting: expect.stringContaining('has no usable credential'),
+    });
     await (await d.connect(role)).end();
     expect(await d.ended(id)).toBe('completed');
     expect(JSON.parse((await d.output(id))!).rows).toEqual([{ c: role.name }]);
     expect(await explain(id)).not.toContain('has no usable credential');
+    expect(JSON.parse(await details())).toEqual({ execution_id: `${id}::1` });
     await direct.end();
   });
 
