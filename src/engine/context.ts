@@ -43,8 +43,11 @@ export interface EngineContext {
   away(change: 1 | -1): void;
   /** Something may have come for an instance: claim now. */
   wake(): void;
-  /** Resolves when signals have been looked for that were there when this was called, and those found are delivered. */
-  look(): Promise<void>;
+  /**
+   * Resolves when signals have been looked for that were there when this was called, and those found are delivered:
+   * true; false when the executor has ended before that.
+   */
+  look(): Promise<boolean>;
   /** The oldest signal of a name beyond a position, from the database. */
   readSignal(instance: string, name: string, after: number): Promise<SignalRow | null>;
   /** An instance was given back, to be claimed in this time. */

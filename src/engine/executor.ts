@@ -75,7 +75,7 @@ export class Executor {
   #offered: ReadonlySet<string> = new Set();
   #again = false;
   /** Called when a claim that begins after now has been answered. */
-  #looks: Array<() => void> = [];
+  #looks: Array<(hasLooked: boolean) => void> = [];
   /** More was due than there was room for, when it was last looked. */
   #more = false;
   /** Role (OID) up to which the last claim in turn has looked. */
@@ -154,9 +154,14 @@ export class Executor {
     this.#endTimers();
     if (this.#beat !== null) clearInterval(this.#beat);
     for (const instance of this.#held.values()) instance.lose();
+    this.#endLooks();
     // Others may be in their place already, with something that this executor has taken.
     resign(this.#options.database, this.#owner).catch(() => {});
     this.#more = false;
+  }
+
+  #endLooks(): void {
+    for (const looked of this.#looks.splice(0)) looked(false);
   }
 
   #endTimers(): void {
@@ -168,16 +173,15 @@ export class Executor {
 
   /** Something may have become due: claim now. */
   wake(): void {
-    if (this.#state !== 'running') {
-      for (const looked of this.#looks.splice(0)) looked();
-      return;
-    }
+    // while it stops, it still looks for signals: waits may end meanwhile, and must know what has come
+    const ending = this.#state === 'stopping' && this.#looks.length > 0;
+    if (this.#state !== 'running' && !ending) return;
     if (this.#claiming !== null) {
       this.#again = true;
       return;
     }
-    let room = this.#room();
-    const full = room <= 0;
+    let room = ending ? 0 : this.#room();
+    const full = room <= 0 && !ending;
     if (full) {
       this.#more = true;
       const wait = this.#othersAt + OTHERS_EVERY_MS - performance.now();
@@ -189,9 +193,11 @@ export class Executor {
       }
     }
     const looks = this.#looks.splice(0);
-    this.#claiming = this.#claim(Math.max(0, room), full).finally(() => {
+    this.#claiming = this.#claim(Math.max(0, room), full).then((isAnswered) => {
       this.#claiming = null;
-      for (const looked of looks) looked();
+      // a claim that has failed has not looked: they go with the next, if there is one
+      if (!isAnswered && this.#state === 'running') this.#looks.unshift(...looks);
+      else for (const looked of looks) looked(isAnswered);
       if (this.#again) {
         this.#again = false;
         this.wake();
@@ -234,6 +240,7 @@ export class Executor {
     for (const timer of timers) clearTimeout(timer);
     if (this.#beat !== null) clearInterval(this.#beat);
     this.#state = 'stopped';
+    this.#endLooks();
   }
 
   /** Until nothing is held any more and the database knows it. */
@@ -246,6 +253,7 @@ export class Executor {
     }
     if (this.#beat !== null) clearInterval(this.#beat);
     await this.#beating;
+    await this.#claiming;
     await this.#outbox.close();
     await resign(this.#options.database, this.#owner).catch((error: unknown) => {
       this.#options.log.warn({ err: error }, 'the lease could not be given back; it will expire');
@@ -262,7 +270,7 @@ export class Executor {
     return false;
   }
 
-  #look(): Promise<void> {
+  #look(): Promise<boolean> {
     return new Promise((resolve) => {
       this.#looks.push(resolve);
       this.wake();
@@ -285,8 +293,11 @@ export class Executor {
     return { held, others, after: this.#after };
   }
 
-  /** @param full only instances of roles of which nothing is held, if any */
-  async #claim(room: number, full: boolean): Promise<void> {
+  /**
+   * @param full only instances of roles of which nothing is held, if any
+   * @returns whether the database has answered
+   */
+  async #claim(room: number, full: boolean): Promise<boolean> {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timerAt = Number.POSITIVE_INFINITY;
     const { database, log, pollMs } = this.#options;
@@ -302,7 +313,7 @@ export class Executor {
       this.#offered = new Set(); // what it took all the same, the next heartbeat finds
       if (this.#missing(error)) {
         this.#claimWithin(pollMs);
-        return;
+        return false;
       }
       const { code = '' } = error as { code?: string };
       // the admin role's password or right to log in: nothing goes on until somebody has put it right
@@ -310,14 +321,14 @@ export class Executor {
         log.error({ code, err: error }, 'claiming failed: the server refuses the admin role');
       else log.warn({ code, err: error }, 'claiming failed');
       this.#claimWithin(pollMs);
-      return;
+      return false;
     }
-    if (this.#state === 'stopped' || this.#state === 'paused') return; // too late: it is left to the expiry of the lease
+    if (this.#state === 'stopped' || this.#state === 'paused') return true; // too late: it is left to the expiry of the lease
     if (!answer.alive) {
       this.#offered = new Set();
       this.#claimWithin(pollMs);
       this.#startBeat();
-      return;
+      return true;
     }
     if (room > 0) this.#after = answer.after;
     this.#more = full || answer.after !== 0 || answer.instances.length === tokens.length;
@@ -337,6 +348,7 @@ export class Executor {
     if (answer.after !== 0 && this.#room() > 0)
       this.#claimWithin(answer.instances.length > 0 ? 0 : OTHERS_EVERY_MS);
     else if (full && room === 0) this.#claimWithin(OTHERS_EVERY_MS);
+    return true;
   }
 
   /** When the next claim may find something, in milliseconds from now. */

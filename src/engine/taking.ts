@@ -31,7 +31,7 @@ export async function nextSignal(
 
 /** A last look before a wait is given up for its time. */
 export async function lookForSignals(walk: Walk, strand: Strand): Promise<void> {
-  await walk.context.look();
+  if (!(await walk.context.look())) walk.haltHere({ retryIn: 0, counts: false });
   await walk.inbox.settled();
   strand.check();
 }

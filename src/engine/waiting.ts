@@ -183,7 +183,8 @@ export class Waiting {
     this.#active -= 1;
     this.weigh();
     while (this.#active === 0 && this.#walk.inbox.busy) await this.#walk.inbox.settled();
-    if (this.#active > 0 || this.#walk.isHalted || this.#isParking) return;
+    // a race may have been lost meanwhile: who goes on parks, if anybody
+    if (strand.stopped || this.#active > 0 || this.#walk.isHalted || this.#isParking) return;
     const due = this.#earliest(Number.POSITIVE_INFINITY);
     if (due - performance.now() > HOLD_MS) await this.#park(strand, due);
   }

@@ -76,6 +76,9 @@ interface Waiter {
   readonly waiting: string;
   readonly resolve: (slot: Slot) => void;
   readonly timer: NodeJS.Timeout;
+  /** A slot is being taken for it: should its time be over meanwhile, what is found still counts. */
+  served: boolean;
+  over: boolean;
 }
 
 interface Answered {
@@ -227,10 +230,12 @@ export class Launcher {
   #wait(waiting: string, round: Round): Promise<Slot> {
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
+        waiter.over = true;
+        if (waiter.served) return;
         round.waiters = round.waiters.filter((one) => one !== waiter);
         resolve(NO_SLOT);
       }, this.#options.settings.slotTimeoutMs);
-      const waiter: Waiter = { waiting, resolve, timer };
+      const waiter: Waiter = { waiting, resolve, timer, served: false, over: false };
       round.waiters.push(waiter);
       this.#pollSlots(round);
     });
@@ -251,8 +256,10 @@ export class Launcher {
         for (;;) {
           const [next] = round.waiters;
           if (next === undefined || round.lost) return;
+          next.served = true;
           const slot = await takeSlot(client, next.waiting, this.#options.settings.slots, [...round.held]);
-          if (slot === NO_SLOT) return;
+          next.served = false;
+          if (slot === NO_SLOT && !next.over) return;
           if (slot >= 0) round.held.add(slot);
           if (round.waiters[0] === next) round.waiters.shift();
           clearTimeout(next.timer);

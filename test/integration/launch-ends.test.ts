@@ -79,6 +79,32 @@ it('with a slot in time it goes on', async () => {
   expect(await launched).toMatch(/^[0-9a-f]{8}$/);
 });
 
+it('a slot that is found just as the time is over is not lost', async () => {
+  const definition = String(
+    await d.value(`SELECT pg_get_functiondef('_df.launch_slot(int, int[], bigint)'::regprocedure)`),
+  );
+  // the time runs out while it looks
+  await d.root.query(definition.replace(/\bBEGIN\b/, 'BEGIN PERFORM pg_sleep(1.5);'));
+  try {
+    let launched: Promise<string> | undefined;
+    await whileFull(async () => {
+      launched = start(d.app, 'at the last moment');
+      launched.catch(() => {});
+      // the request is taken, and has found no slot: the time has begun
+      await until(async () => (await waiting('df.start')).length === 1);
+      await until(() =>
+        d.value(`SELECT true FROM pg_stat_activity WHERE strpos(query, '_df.launch_slot($1') > 0
+        AND application_name = 'pg_durable:backend:launches' AND state = 'active'`),
+      );
+    });
+    expect(await launched).toMatch(/^[0-9a-f]{8}$/);
+  } finally {
+    await d.root.query(definition);
+  }
+  await until(async () => (await slots()) === 0);
+  expect(await start(d.app, 'and after it')).toMatch(/^[0-9a-f]{8}$/);
+});
+
 it('the slot is given back on every path', async () => {
   await start(d.app, 'one');
   await expect(

@@ -342,3 +342,56 @@ describe('monitoring', () => {
     await completed(id);
   });
 });
+
+describe('the last look before a wait is given up', () => {
+  test('is made again when the database did not answer', async () => {
+    const definition = String(
+      await d.value(
+        `SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname = 'claim' AND pronamespace = '_df'::regnamespace`,
+      ),
+    );
+    // the other branch keeps the instance in memory
+    const id = await d.start(`df.wait_for_signal('late', 3) & 'SELECT pg_sleep(5)'`);
+    await until(() => d.value(`SELECT true FROM _df.journal WHERE instance_id = $1 AND kind = 't'`, [id]));
+    await d.root.query(definition.replace(/\bBEGIN\b/, `BEGIN RAISE EXCEPTION 'not now';`));
+    try {
+      await d.root.query(`SELECT df.signal($1, 'late', '7')`, [id]);
+      const over = `SELECT true FROM _df.journal WHERE instance_id = $1 AND kind = 't' AND due < _df.now() - interval '0.3 s'`;
+      await until(() => d.value(over, [id]), { what: 'the end of its time' });
+      expect((await d.typed(id, 'SIGNAL'))[0]?.status).toBe('running');
+    } finally {
+      await d.root.query(definition);
+    }
+    expect((await completed(id))[0]).toEqual(got('late', 7));
+  });
+
+  test('is made while the proxy stops', async () => {
+    const own = await Durable.open({ poll_interval: '60s', drain_timeout: '20s' });
+    try {
+      const id = await own.start(`df.wait_for_signal('late', 3) & 'SELECT pg_sleep(5)'`);
+      await until(() =>
+        own.value(`SELECT true FROM _df.journal WHERE instance_id = $1 AND kind = 't'`, [id]),
+      );
+      await own.app.end();
+      const stopped = own.proxy.stop();
+      await until(
+        () =>
+          own.connect().then(
+            (client) => client.end().then(() => false),
+            () => true,
+          ),
+        {
+          what: 'the proxy to stop',
+        },
+      );
+      await own.root.query(`SELECT df.signal($1, 'late', '7')`, [id]);
+      await stopped;
+      expect((await own.typed(id, 'SIGNAL'))[0]).toMatchObject({
+        status: 'completed',
+        result: got('late', 7),
+      });
+    } finally {
+      await own.close();
+    }
+  });
+});
