@@ -5,6 +5,7 @@ import { createLog } from '../observe/log.js';
 import { ListenError } from '../proxy/listener.js';
 import { adminRole, appRole, type DemoCluster, database, startCluster } from './cluster.js';
 import { loadPlayground, runSample, type Sample } from './sample.js';
+import { suggestions } from './suggestions.js';
 
 export interface DemoOptions {
   /** Port of the proxy on 127.0.0.1; 0: a free one. */
@@ -129,7 +130,9 @@ function invitation(cluster: DemoCluster, port: number): string {
     '',
     `  psql '${url(appRole, cluster.passwords.app)}'`,
     '',
-    `Data and passwords are kept in ${cluster.directory}. Ctrl-C stops everything.`,
+    ...suggestions.flatMap(({ what, statements }) => [what, '', ...statements.map(indent), '']),
+    `Data is kept in ${cluster.directory}, and the passwords of "${appRole}", of the admin role "${adminRole}" and of the`,
+    `superuser "postgres" in passwords.json there. Ctrl-C stops everything.`,
   ].join('\n');
 }
 

@@ -48,6 +48,27 @@ describe('demo', () => {
     );
     expect(orders.rows).toEqual([{ n: 8 }]);
 
+    // what it suggests to type works as it is printed
+    await demo.line(/Ctrl-C stops everything/, 10_000);
+    const printed = demo.stdout();
+    const statements = printed.slice(printed.indexOf("psql '")).match(/^ {2}SELECT .*;$/gm)!;
+    expect(statements).toHaveLength(5);
+    const lists = await withClient(url!, async (client) => {
+      for (const statement of statements.slice(0, 4)) await client.query(statement);
+      return await until(
+        async () => {
+          const { rows } = await client.query<Record<string, string>>(statements[4]!);
+          const of = (label: string) => rows.filter((row) => row.label === label);
+          return of('waits')[0]?.status === 'completed' && [...of('waits'), ...of('ticks')];
+        },
+        { what: 'the signal to arrive' },
+      );
+    });
+    expect(lists).toEqual([
+      expect.objectContaining({ output: expect.stringContaining('"said":"hello"') }),
+      expect.objectContaining({ status: 'cancelled' }),
+    ]);
+
     demo.child.kill('SIGINT');
     expect(await demo.ended).toBe(0);
     await expect(withClient(url!, (client) => client.query('SELECT 1'))).rejects.toThrow(/ECONNREFUSED/);
