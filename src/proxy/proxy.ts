@@ -42,6 +42,8 @@ export interface SessionHost extends Proxy {
 const DEFAULT_GRACE_MS = 1_000;
 /** After the last word to a client, milliseconds. */
 const FORCE_MS = 3_000;
+/** A session whose sockets are destroyed has ended at once. One that has not all the same is not waited for any longer. */
+const GIVE_UP_MS = 1_000;
 
 export function createProxy(given: ProxyOptions): SessionHost {
   const options = { ...given };
@@ -83,6 +85,7 @@ export function createProxy(given: ProxyOptions): SessionHost {
     hurry = (graceMs) => {
       after(graceMs, (session) => session.terminate());
       after(graceMs + FORCE_MS, (session) => session.destroy());
+      timers.push(setTimeout(emptied, graceMs + FORCE_MS + GIVE_UP_MS));
     };
     return stopped.finally(() => {
       for (const timer of timers) clearTimeout(timer);
