@@ -419,7 +419,9 @@ DECLARE
     v_year   int[];
     v_either boolean;
 BEGIN
-    IF v_rest ^@ 'CRON_TZ=' THEN
+    IF length(p_expr) > 2000 THEN
+        RETURN false;
+    ELSIF v_rest ^@ 'CRON_TZ=' THEN
         v_zone := (regexp_match(v_rest, E'^CRON_TZ=([A-Za-z][A-Za-z0-9_+/-]*)[ \\t\\n\\r\\f\\v]'))[1];
         IF v_zone IS NULL THEN
             RETURN false;

@@ -3,7 +3,7 @@
  * §5; decision #12 (a variable is recognised wherever its name stands alone in braces, also inside JSON). Pure.
  */
 import type { Json } from './json.js';
-import { isQuoted } from './quoted.js';
+import { quotedPlaces } from './quoted.js';
 import {
   columnJson,
   columnValue,
@@ -67,18 +67,28 @@ function variableValue(name: string, bindings: Bindings): string | undefined {
 }
 
 function replaceResults(text: string, names: Names, mode: Mode): string {
-  const longestFirst = [...names.keys()].sort((a, b) => b.length - a.length);
+  const lengths = [...new Set([...names.keys()].map((name) => name.length))].sort((a, b) => a - b);
   let out = '';
   let from = 0;
+  let quoting: ((at: number) => boolean) | undefined;
+  const isQuoted = (at: number): boolean => {
+    quoting ??= quotedPlaces(text);
+    return quoting(at);
+  };
   for (let dollar = text.indexOf('$'); dollar >= 0; dollar = text.indexOf('$', from)) {
     out += text.slice(from, dollar);
     from = dollar + 1;
     let replacement = '$';
-    for (const name of longestFirst) {
-      if (!text.startsWith(name, dollar + 1)) continue;
-      const found = referenceAt(text, dollar, name, names, mode);
+    IDENTIFIER.lastIndex = dollar + 1;
+    const word = IDENTIFIER.exec(text)?.[0] ?? '';
+    let possible = 0;
+    while ((lengths[possible] ?? Number.POSITIVE_INFINITY) <= word.length) possible += 1;
+    // the longest name first
+    while (possible > 0) {
+      possible -= 1;
+      const found = referenceAt(text, dollar, word.slice(0, lengths[possible]), names, mode);
       if (found !== null) {
-        replacement = mode === 'sql' ? guardSign(found.value, text, dollar, found.end) : found.value;
+        replacement = mode === 'sql' ? guardSign(found.value, text, dollar, found.end, isQuoted) : found.value;
         from = found.end;
         break;
       }
@@ -95,12 +105,18 @@ const OPERATOR_CHARACTER = /[-+*/<>=~!@#%^&|`?]/;
  * A negative number is written bare, but where its sign would be taken for something else: `-5::int8` is the negative
  * of `5::int8` (an error for the smallest, and for `::text`), `1 -$n` would begin a comment, `a @$n` be the operator @-.
  */
-function guardSign(value: string, text: string, start: number, end: number): string {
+function guardSign(
+  value: string,
+  text: string,
+  start: number,
+  end: number,
+  isQuoted: (at: number) => boolean,
+): string {
   if (!value.startsWith('-')) return value;
   CAST_FOLLOWS.lastIndex = end;
   const cast = CAST_FOLLOWS.test(text);
   if (!cast && !OPERATOR_CHARACTER.test(text[start - 1] ?? '')) return value;
-  if (isQuoted(text, start)) return value;
+  if (isQuoted(start)) return value;
   return cast && NEGATIVE_ZERO.test(value) ? "'-0'" : `(${value})`;
 }
 

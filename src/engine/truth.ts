@@ -2,7 +2,8 @@
 import { type Json, JsonNumber, tryParseJson } from './json.js';
 import { rowsOf } from './reference.js';
 
-const DECIMAL = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
+// each digit can be read in one way only: texts may have millions
+const DECIMAL = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/;
 const NAMED_NUMBER = /^[+-]?(?:nan|inf|infinity)$/i;
 
 /** Judges a step's result, given as JSON text (or any text: then as a string). */

@@ -233,6 +233,12 @@ describe('what may be built', () => {
     });
   });
 
+  test('an expression of 2000 characters may be, one of 2001 is taken by neither', async () => {
+    const padded = ['* * * * *'.padStart(2000), '* * * * *'.padStart(2001)];
+    expect(await accepted(padded)).toEqual([true, false]);
+    expect(padded.map(runs)).toEqual([true, false]);
+  });
+
   test('a zone that the server knows and the proxy does not fails the node clearly', async () => {
     const known = await d.value(`SELECT count(*)::int FROM pg_timezone_names WHERE name = 'Factory'`);
     if (known === 0) return; // this server's time zones lack it

@@ -263,3 +263,16 @@ describe('a text that is one reference', () => {
     expect(isTrueValue(loneReference('$word.c', bindings)!)).toBe(true);
   });
 });
+
+describe('texts of a size that somebody might choose to do harm', () => {
+  test('cost time in proportion, whatever names there are', () => {
+    const names: Record<string, NamedResult> = {};
+    for (let n = 0; n < 10_000; n++) names[`n${n}`] = { text: 'null' };
+    names.minus = { text: rows('{"a":-1}') };
+    const began = performance.now();
+    expect(sql('$'.repeat(1_000_000), bind(names))).toHaveLength(1_000_000);
+    const casts = sql(`SELECT ${'$minus::int,'.repeat(100_000)} '$minus::int' -- $minus::int`, bind(names));
+    expect(casts).toBe(`SELECT ${'(-1)::int,'.repeat(100_000)} '-1::int' -- -1::int`);
+    expect(performance.now() - began).toBeLessThan(5000);
+  });
+});

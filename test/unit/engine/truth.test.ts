@@ -83,4 +83,11 @@ describe('truthiness', () => {
     expect(isTruthy('{"signal_name":"x","timed_out":true,"data":null}')).toBe(true);
     expect(isTruthy('[{"rows":[],"row_count":0},{"rows":[],"row_count":0}]')).toBe(true);
   });
+
+  test('texts of millions of digits are judged in a moment', () => {
+    const began = performance.now();
+    expect(isTruthy(`${'1'.repeat(2_000_000)}x`)).toBe(true);
+    expect(isTruthy(`${'0'.repeat(2_000_000)}.${'0'.repeat(2_000_000)}`)).toBe(false);
+    expect(performance.now() - began).toBeLessThan(5000);
+  });
 });
