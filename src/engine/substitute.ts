@@ -88,7 +88,8 @@ function replaceResults(text: string, names: Names, mode: Mode): string {
       possible -= 1;
       const found = referenceAt(text, dollar, word.slice(0, lengths[possible]), names, mode);
       if (found !== null) {
-        replacement = mode === 'sql' ? guardSign(found.value, text, dollar, found.end, isQuoted) : found.value;
+        replacement =
+          mode === 'sql' ? guardSign(found.value, text, dollar, found.end, isQuoted) : found.value;
         from = found.end;
         break;
       }

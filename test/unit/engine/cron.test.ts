@@ -134,7 +134,8 @@ it('a zone that is not known here is an error', () => {
 });
 
 it('takes no expression of a length that none needs, without a second look', () => {
-  const list = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i).join(',');
+  const list = (from: number, to: number) =>
+    Array.from({ length: to - from + 1 }, (_, i) => from + i).join(',');
   const longest = `CRON_TZ=America/Argentina/ComodRivadavia ${list(0, 59)} ${list(0, 23)} ${list(1, 31)} ${list(1, 12)} ${list(0, 7)} ${list(1970, 2100)}`;
   expect(parseCron(longest)).not.toBeNull();
   const began = performance.now();
