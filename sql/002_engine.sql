@@ -38,14 +38,25 @@ CREATE FUNCTION _df.on_start() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    v_length bigint;
 BEGIN
-    INSERT INTO _df.instances (id, role, database, label, vars, wake_at, started_at)
+    INSERT INTO _df.instances AS i (id, role, database, label, vars, wake_at, started_at)
     SELECT NEW.id, NEW.submitted_by, NEW.database, NEW.label,
            coalesce((SELECT json_object_agg(v.name, v.value)
                      FROM df.vars AS v
                      WHERE v.owner = NEW.submitted_by AND v.value IS NOT NULL), '{}'::json),
            t.now, t.now
-    FROM (SELECT _df.now() AS now OFFSET 0) AS t;
+    FROM (SELECT _df.now() AS now OFFSET 0) AS t
+    RETURNING octet_length(i.vars::text) + coalesce(octet_length(i.label), 0) + coalesce(octet_length(i.database), 0)
+    INTO v_length;
+    -- a claim brings them along with what others have started; with names, which are of any length by hand
+    IF v_length > 16777216 THEN
+        RAISE EXCEPTION USING
+            ERRCODE = '54000',
+            MESSAGE = 'the variables of the role are larger than 16 MiB together',
+            HINT = 'An instance gets all variables of its role: see SELECT name, length(value) FROM df.vars.';
+    END IF;
     RETURN NULL;
 END
 $$;
@@ -263,6 +274,13 @@ BEGIN
                 role     = CASE WHEN i.graph IS NULL THEN u.submitted_by::oid ELSE i.role END,
                 database = CASE WHEN i.graph IS NULL THEN u.database ELSE i.database END,
                 graph    = coalesce(i.graph, (
+                               -- written by hand it can be of any size: that one is left where it is (see df.start)
+                               SELECT json_build_object('root', u.root_node, 'large', true)
+                               FROM df.nodes AS k
+                               WHERE k.instance_id = i.id
+                               HAVING count(*) > 10000
+                                      OR sum(coalesce(octet_length(k.query), 0) + coalesce(octet_length(k.result_name), 0)) > 20000000
+                           ), (
                                SELECT json_build_object(
                                           'root', u.root_node,
                                           'role', (SELECT a.rolname FROM pg_catalog.pg_roles AS a

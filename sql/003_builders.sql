@@ -507,6 +507,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'XX000', MESSAGE = 'unboxing name argument failed';
     ELSIF name = '' THEN
         RAISE EXCEPTION USING ERRCODE = 'XX000', MESSAGE = 'Signal name cannot be empty';
+    ELSIF octet_length(name) > 1024 THEN
+        RAISE EXCEPTION USING ERRCODE = '54000', MESSAGE = 'Signal name is longer than 1024 bytes';
     ELSIF timeout_seconds <= 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'XX000', MESSAGE = 'Timeout must be positive';
     END IF;

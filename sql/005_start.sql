@@ -222,6 +222,11 @@ BEGIN
             ERRCODE = 'XX000',
             MESSAGE = 'unboxing fut argument failed',
             HINT = 'What is to be started is NULL. An operator, and nearly every builder, is NULL where an operand is.';
+    ELSIF octet_length(fut) > 16777216 THEN
+        RAISE EXCEPTION USING
+            ERRCODE = '54000',
+            MESSAGE = 'the durable function is larger than 16 MiB',
+            HINT = 'Keep large data in a table, and let its steps read it there.';
     END IF;
 
     -- 1. What is to be started

@@ -16,8 +16,8 @@
 CREATE TABLE _df.signals (
     seq         bigint     GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     instance_id varchar(8) NOT NULL,  -- no foreign key: it would lock the instance
-    name        text       NOT NULL CHECK (name <> ''),
-    data        text       NOT NULL CHECK (data::jsonb IS NOT NULL),  -- compact JSON; numbers keep their digits
+    name        text       NOT NULL CHECK (name <> '' AND octet_length(name) <= 1024),  -- many come with one claim
+    data        text       NOT NULL CHECK (data::jsonb IS NOT NULL AND octet_length(data) <= 16777216),  -- compact JSON; numbers keep their digits
     pos         bigint
 );
 
@@ -73,6 +73,10 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'XX000', MESSAGE = 'Instance ID cannot be empty';
     ELSIF signal_name = '' THEN
         RAISE EXCEPTION USING ERRCODE = 'XX000', MESSAGE = 'Signal name cannot be empty';
+    ELSIF octet_length(signal_name) > 1024 THEN
+        RAISE EXCEPTION USING ERRCODE = '54000', MESSAGE = 'Signal name is longer than 1024 bytes';
+    ELSIF octet_length(signal_data) > 16777216 THEN
+        RAISE EXCEPTION USING ERRCODE = '54000', MESSAGE = 'Signal data is larger than 16 MiB';
     ELSIF _df.control_leaves() THEN
         RETURN _df.launch('df.signal()', 'signal', ARRAY[instance_id, signal_name, signal_data]);
     END IF;
@@ -83,6 +87,9 @@ BEGIN
             MESSAGE = 'Instance not found or access denied: ' || signal.instance_id;
     END IF;
     v_data := _df.payload(signal_data);
+    IF octet_length(v_data) > 16777216 THEN
+        RAISE EXCEPTION USING ERRCODE = '54000', MESSAGE = 'Signal data is larger than 16 MiB';  -- as a JSON string
+    END IF;
 
     -- of one that has ended nothing is kept
     INSERT INTO _df.inbox (instance_id, name, data)

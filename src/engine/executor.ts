@@ -52,6 +52,9 @@ export interface ExecutorOptions {
 /** A step that has run for this long shows as running. */
 const MARK_AFTER_MS = 250;
 const MARK_EVERY_MS = 100;
+const MOST_AT_ONCE = 2 ** 20;
+/** A claim whose answer was too much for the server, for this process or for the time that it may take is made smaller. */
+const TOO_MUCH = /^(?:54|53|XX)/;
 /** Between two claims while what is due is locked by others. */
 const LOCKED_MS = 100;
 /** Beyond the grace of a stop, for giving back what is held. */
@@ -78,6 +81,8 @@ export class Executor {
   #looks: Array<(hasLooked: boolean) => void> = [];
   /** More was due than there was room for, when it was last looked. */
   #more = false;
+  /** Instances that one claim may bring, whatever room there is. */
+  #atMost = MOST_AT_ONCE;
   /** Role (OID) up to which the last claim in turn has looked. */
   #after = 0;
   /** When roles of which nothing is held were looked for (performance.now). */
@@ -303,7 +308,7 @@ export class Executor {
     const { database, log, pollMs } = this.#options;
     const others = full && room > 0;
     if (others) this.#othersAt = performance.now();
-    const tokens = Array.from({ length: room }, newToken);
+    const tokens = Array.from({ length: Math.min(room, this.#atMost) }, newToken);
     this.#offered = new Set(tokens);
     const askedAt = performance.now();
     let answer: Claim;
@@ -316,6 +321,8 @@ export class Executor {
         return false;
       }
       const { code = '' } = error as { code?: string };
+      // what comes with one instance is bounded
+      if (code === '' || TOO_MUCH.test(code)) this.#atMost = 1;
       // the admin role's password or right to log in: nothing goes on until somebody has put it right
       if (code.startsWith('28'))
         log.error({ code, err: error }, 'claiming failed: the server refuses the admin role');
@@ -330,6 +337,7 @@ export class Executor {
       this.#startBeat();
       return true;
     }
+    this.#atMost = Math.min(this.#atMost * 2, MOST_AT_ONCE);
     if (room > 0) this.#after = answer.after;
     this.#more = full || answer.after !== 0 || answer.instances.length === tokens.length;
     for (const { id, token, signals } of answer.held ?? []) {
@@ -344,6 +352,7 @@ export class Executor {
     }
     this.#offered = new Set();
     this.#claimWithin(this.#untilNext(answer));
+    if (tokens.length < room && answer.instances.length === tokens.length) this.#claimWithin(0);
     // there are roles that it has not looked at; what it has found may be locked, though
     if (answer.after !== 0 && this.#room() > 0)
       this.#claimWithin(answer.instances.length > 0 ? 0 : OTHERS_EVERY_MS);

@@ -39,7 +39,8 @@ export function wrongEncoding({ encoding }: Session): ServerError | null {
   );
 }
 
-function refusal(code: string, message: string, hint: string): ServerError {
+/** An error of our own, as if the server had said so. */
+export function refusal(code: string, message: string, hint: string): ServerError {
   return {
     severity: 'ERROR',
     code,

@@ -78,7 +78,8 @@ const NAMELESS = new Set(['SLEEP', 'WAIT_SCHEDULE', 'BREAK']);
  * @throws GraphError when rows are missing or contradict each other (they were written by hand).
  */
 export function buildGraph(rows: GraphRows): Graph {
-  if ((rows.nodes?.length ?? 0) > MAX_NODES) throw new GraphError(`there are more than ${MAX_NODES} nodes`);
+  if (rows.large === true)
+    throw new GraphError(`there are more than ${MAX_NODES} nodes, or they are larger than 16 MiB`);
   const byId = new Map((rows.nodes ?? []).map((row) => [row[0], row] as const));
   const seen = new Set<string>();
   let expandsRowSets = false;

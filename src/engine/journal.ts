@@ -19,15 +19,21 @@ export interface JournalRecord {
 
 export class Journal {
   readonly #records = new Map<string, JournalRecord>();
+  #size = 0;
 
   constructor(rows: readonly JournalRow[]) {
     for (const [node, stamp, kind, value, due, columns, pos] of rows) {
-      this.#records.set(node, { stamp, kind, value, columns, dueAt: dueAt(due), pos });
+      this.#set(node, { stamp, kind, value, columns, dueAt: dueAt(due), pos });
     }
   }
 
   get isEmpty(): boolean {
     return this.#records.size === 0;
+  }
+
+  /** Characters of all values. */
+  get size(): number {
+    return this.#size;
   }
 
   /** The node's record, if it was made under this stamp. */
@@ -49,8 +55,13 @@ export class Journal {
     for (const { node, stamp, kind, value, due, detail } of entries) {
       if (kind === 'C' || kind === 'F' || kind === 'r' || kind === 's' || kind === 'n') continue;
       const [columns, at, pos] = kind === 'c' ? [detail ?? null, null, due] : [null, dueAt(due), null];
-      this.#records.set(node, { stamp, kind, value, columns, dueAt: at, pos });
+      this.#set(node, { stamp, kind, value, columns, dueAt: at, pos });
     }
+  }
+
+  #set(node: string, record: JournalRecord): void {
+    this.#size += (record.value?.length ?? 0) - (this.#records.get(node)?.value?.length ?? 0);
+    this.#records.set(node, record);
   }
 }
 

@@ -120,8 +120,9 @@ function codeOf(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined;
 }
 
-/** Data exceptions and the like: the same write would fail again. */
+/** Data exceptions and the like, a text too long for this process or the server: the same write would fail again. */
 function isAboutContent(error: unknown): boolean {
+  if (error instanceof RangeError) return true;
   const code = codeOf(error);
-  return code !== undefined && /^(?:22|23|42|54)[0-9A-Z]{3}$/.test(code);
+  return code !== undefined && /^(?:22|23|42|54|XX)[0-9A-Z]{3}$/.test(code);
 }

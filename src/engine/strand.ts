@@ -18,7 +18,7 @@ import type { Command, CommandResult } from '../upstream/command.js';
 import { ConnectionLost, type FlightResult, type ServerError, Session } from '../upstream/session.js';
 import { isSsiConflict } from './conflict.js';
 import { NO_LOGIN } from './failure.js';
-import { endsTransaction, transactionControl, wrongEncoding } from './forbidden.js';
+import { endsTransaction, refusal, transactionControl, wrongEncoding } from './forbidden.js';
 import type { Scope } from './scope.js';
 import { commitFailed, conflict, connectionLost, sessionFailed } from './setbacks.js';
 import type { Walk } from './walk.js';
@@ -159,6 +159,18 @@ export class Strand {
       this.#walk.instance.attempts > 0 ||
       statements.some((sql) => SETS_TIME_LIMIT.test(sql));
     return { kind: 'rows', result: results.at(-1) as CommandResult };
+  }
+
+  /**
+   * The error for a step whose result is not to be kept. What it did is rolled back with the next flight, but where it
+   * is committed already: in another database, or without a transaction.
+   */
+  refuse(code: string, message: string, hint: string): ServerError {
+    if (this.#open) {
+      this.#failed = true;
+      this.#open = false;
+    }
+    return refusal(code, message, hint);
   }
 
   /** Runs a query of the engine's own in the step's transaction, before its checkpoint. */

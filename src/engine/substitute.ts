@@ -12,6 +12,7 @@ import {
   NEGATIVE_ZERO,
   parsingOnce,
   rowSet,
+  SubstitutionError,
   wholeJson,
   wholeValue,
 } from './reference.js';
@@ -24,6 +25,8 @@ export interface Bindings {
   readonly names: Names;
 }
 
+/** Characters of a text with all that is put in: somebody may put in something large many times. */
+const LONGEST_TEXT = 64 * 1024 * 1024;
 const IDENTIFIER = /[A-Za-z_][A-Za-z0-9_]*/y;
 const VARIABLE = /\{([A-Za-z_][A-Za-z0-9_]*)\}/g;
 const WORD_CHARACTER = /[A-Za-z0-9_]/;
@@ -31,7 +34,8 @@ const LONE_REFERENCE = /^\s*\$([A-Za-z_][A-Za-z0-9_]*)(?:\.([A-Za-z_][A-Za-z0-9_
 
 /**
  * Replaces variables and results in a text.
- * @throws SubstitutionError when a referenced result has no rows, is NULL or has the wrong shape.
+ * @throws SubstitutionError when a referenced result has no rows, is NULL or has the wrong shape, and for a text of more
+ * than 64 Mi characters.
  */
 export function substitute(template: string, bindings: Bindings, mode: Mode): string {
   const text = template.includes('{') ? replaceVariables(template, bindings) : template;
@@ -57,7 +61,13 @@ export function loneReference(text: string, bindings: Bindings): Json | undefine
 }
 
 function replaceVariables(template: string, bindings: Bindings): string {
-  return template.replace(VARIABLE, (whole, name: string) => variableValue(name, bindings) ?? whole);
+  let length = template.length;
+  return template.replace(VARIABLE, (whole, name: string) => {
+    const value = variableValue(name, bindings) ?? whole;
+    length += value.length - whole.length;
+    limit(length);
+    return value;
+  });
 }
 
 function variableValue(name: string, bindings: Bindings): string | undefined {
@@ -95,8 +105,16 @@ function replaceResults(text: string, names: Names, mode: Mode): string {
       }
     }
     out += replacement;
+    limit(out.length);
   }
   return out + text.slice(from);
+}
+
+function limit(length: number): void {
+  if (length > LONGEST_TEXT)
+    throw new SubstitutionError(
+      'the text of the node is larger than 64 MiB with variables and results put in',
+    );
 }
 
 const CAST_FOLLOWS = /\s*::/y;

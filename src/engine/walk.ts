@@ -39,6 +39,12 @@ export type Halt =
 export const SHOWN: Entry = { node: '', stamp: '', kind: 's', value: null, due: null };
 /** Spares a short instance the look into the journal when it ends. */
 const UNJOURNALED: Entry = { node: '', stamp: '', kind: 'n', value: null, due: null };
+/** Characters of all results that an instance keeps: they are in memory together, and come with one claim. */
+const MOST_KEPT = 128 * 1024 * 1024;
+/** A result of at most so many characters is not worth counting: there are no more than 10 000 of them. */
+const SMALL = 8 * 1024;
+/** Why a step or a composite fails whose result does not fit. */
+export const TOO_MUCH_KEPT = 'the results of the instance are larger than 128 MiB together';
 
 export class Walk {
   readonly instance: ClaimedInstance;
@@ -206,6 +212,21 @@ export class Walk {
     const ends = end !== null && (end.kind === 'completed' || end.kind === 'failed');
     if (ends && !this.progressed && this.journal.isEmpty && this.hasOneStrand) entries.unshift(UNJOURNALED);
     return { instance: id, token, entries, end, generation: strand.generation, events };
+  }
+
+  /** Whether one more result can be kept besides those that are. */
+  hasRoomFor(result: string): boolean {
+    if (result.length <= SMALL) return true;
+    let size = this.journal.size + result.length;
+    for (const { pending } of this.#strands) {
+      let before: string | null = null;
+      for (const { value } of pending) {
+        // what a composite takes over from its last part is the same text in memory
+        if (value !== null && value !== before) size += value.length;
+        before = value;
+      }
+    }
+    return size <= MOST_KEPT;
   }
 
   confirm(entries: readonly Entry[]): void {

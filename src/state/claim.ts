@@ -5,6 +5,8 @@ import { answer } from './answer.js';
 /** A graph as rows of df.nodes, as it was when the instance was first claimed. */
 export interface GraphRows {
   readonly root: string;
+  /** There are more nodes, or longer ones, than are loaded; they are left out. */
+  readonly large?: true;
   /** Name of the submitter at that time. */
   readonly role: string;
   readonly nodes: ReadonlyArray<

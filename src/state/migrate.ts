@@ -198,10 +198,13 @@ async function isInstalled(client: ClientBase): Promise<boolean> {
             d._df IS NOT NULL AS _df,
             m.oid IS NOT NULL AS migrations,
             EXISTS (SELECT FROM pg_extension AS e WHERE e.extname = 'pg_durable') AS extension,
-            pg_get_userbyid(m.relowner) AS owner,
-            pg_has_role(m.relowner, 'USAGE') AS owned
+            pg_get_userbyid(CASE WHEN m.relowner = r.oid THEN n.nspowner ELSE m.relowner END) AS owner,
+            m.relowner = r.oid AND n.nspowner = r.oid AS owned
      FROM (SELECT (SELECT oid FROM pg_namespace WHERE nspname = 'df') AS df,
                   (SELECT oid FROM pg_namespace WHERE nspname = '_df') AS _df) AS d
+     -- itself, not a role that it is a member of: before PostgreSQL 15 anybody can make others members of himself
+     JOIN pg_roles AS r ON r.rolname = current_user
+     LEFT JOIN pg_namespace AS n ON n.oid = d._df
      LEFT JOIN pg_class AS m ON m.relnamespace = d._df AND m.relname = 'migrations'`,
   );
   const found = rows[0];

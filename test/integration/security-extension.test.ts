@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Durable } from '../support/durable.js';
+import { startProxy } from '../support/proxy.js';
 
 /** The statements about the extension are run by superusers: nothing that others have put in their way may be called. */
 let d: Durable;
@@ -84,4 +85,11 @@ test('schemas that somebody has put in the place of dropped ones are called by n
     ]);
   expect(await d.value('SELECT count(*)::int FROM public.caught')).toBe(0);
   expect(admin).not.toBe(d.role.name);
+
+  // nor by the proxy, also when their owner has made its role a member of himself
+  await d.root.query(`GRANT "${d.role.name}" TO "${admin}"`);
+  const starting = startProxy({ database: d.database }).then((proxy) => proxy.stop());
+  await expect(starting).rejects.toThrow(`the schemas df and _df belong to role "${d.role.name}"`);
+  expect(await d.value('SELECT count(*)::int FROM public.caught')).toBe(0);
+  expect(await d.value('SELECT count(*)::int FROM _df.migrations')).toBe(0);
 });

@@ -15,7 +15,7 @@ import { done, failed, type Outcome } from '../outcome.js';
 import { SubstitutionError } from '../reference.js';
 import type { Scope } from '../scope.js';
 import type { Strand } from '../strand.js';
-import type { Walk } from '../walk.js';
+import { TOO_MUCH_KEPT, type Walk } from '../walk.js';
 import { type HttpCall, HttpConfigError, httpCall } from './http-config.js';
 
 const METHODS = {
@@ -32,7 +32,9 @@ export async function visitHttp(walk: Walk, node: HttpNode, scope: Scope, strand
   if (record?.kind === 'c') return done(record.value ?? 'null');
   if (record?.kind === 'f') return failed(record.value ?? '');
 
-  const outcome = await attempt(walk, node, scope, strand);
+  const answered = await attempt(walk, node, scope, strand);
+  const fits = answered.kind === 'failed' || walk.hasRoomFor(answered.result.text);
+  const outcome = fits ? answered : failed(`Failed to keep the response: ${TOO_MUCH_KEPT}`);
   const value = outcome.kind === 'failed' ? outcome.error : outcome.result.text;
   strand.push({ node: node.id, stamp, kind: outcome.kind === 'failed' ? 'f' : 'c', value, due: null });
   // at once: whatever comes next may take long, and until this is written a crash sends the request again

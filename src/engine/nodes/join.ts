@@ -2,7 +2,10 @@ import type { JoinNode } from '../graph.js';
 import { done, failed, type Outcome } from '../outcome.js';
 import type { Scope } from '../scope.js';
 import type { Strand } from '../strand.js';
-import type { Walk } from '../walk.js';
+import { TOO_MUCH_KEPT, type Walk } from '../walk.js';
+
+/** As of a step; longer texts cannot be made at all some time. */
+const LONGEST_RESULT = 128 * 1024 * 1024;
 
 /**
  * JOIN: all branches at the same time, each in a scope of its own; waits for every one, also when one has failed. The
@@ -33,10 +36,14 @@ export async function visitJoin(walk: Walk, node: JoinNode, scope: Scope, strand
 
   for (const { inner } of ends) scope.merge(inner);
   const results: string[] = [];
+  let length = 0;
   for (const [i, { outcome }] of ends.entries()) {
     if (outcome.kind === 'failed') return failed(`JOIN branch ${i + 1} failed: ${outcome.error}`);
     if (outcome.kind === 'break') return outcome;
     results.push(outcome.result.text);
+    length += outcome.result.text.length;
+    if (length > LONGEST_RESULT) return failed(`JOIN failed: ${TOO_MUCH_KEPT}`);
   }
-  return done(`[${results.join(',')}]`);
+  const text = `[${results.join(',')}]`;
+  return walk.hasRoomFor(text) ? done(text) : failed(`JOIN failed: ${TOO_MUCH_KEPT}`);
 }

@@ -12,7 +12,9 @@ import { splitStatements } from '../split.js';
 import { mayHaveOperators } from '../step-operators.js';
 import type { Strand } from '../strand.js';
 import { substitute } from '../substitute.js';
-import type { Walk } from '../walk.js';
+import { TOO_MUCH_KEPT, type Walk } from '../walk.js';
+
+const LESS = 'Keep large results in a table, and return what leads to them.';
 
 /** Connections lost in a row under the same step, after which it is the step that is to blame. */
 const MAX_ATTEMPTS = 10;
@@ -65,6 +67,7 @@ export async function visitSql(walk: Walk, node: SqlNode, scope: Scope, strand: 
     case 'rows': {
       const answer = await toResult(walk, strand, step.result);
       if ('code' in answer) return failStep(answer, sql);
+      if (!walk.hasRoomFor(answer.text)) return failStep(strand.refuse('54000', TOO_MUCH_KEPT, LESS), sql);
       const detail = answer.columns === undefined ? undefined : JSON.stringify(answer.columns);
       const end = { node: node.id, stamp, kind: 'c', value: answer.text, due: null, detail } as const;
       strand.push({ ...end, step: true, statement: recorded(sql) });
