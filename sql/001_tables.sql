@@ -30,6 +30,9 @@
 CREATE SCHEMA df;
 CREATE SCHEMA IF NOT EXISTS _df;  -- the migration runner has made it for its own table
 
+COMMENT ON SCHEMA df  IS 'Durable functions: what users call and see. Rights are given with df.grant_usage.';
+COMMENT ON SCHEMA _df IS 'Durable functions: the state of the engine. Not for use by hand.';
+
 GRANT USAGE ON SCHEMA _df TO PUBLIC;  -- functions in it are guarded one by one; its tables are not readable
 
 -- Functions can be called by everybody but where this is taken back, also where the owner's default privileges say
@@ -52,6 +55,9 @@ CREATE TABLE df.instances (
     CONSTRAINT instances_pkey PRIMARY KEY (id),
     CONSTRAINT instances_identity_key UNIQUE (id, submitted_by)
 ) WITH (fillfactor = 80);
+
+COMMENT ON TABLE df.instances IS
+    'Durable functions that were started, one row each. A role sees its own; df.start makes them, df.cancel ends them.';
 
 CREATE INDEX idx_instances_status     ON df.instances (status, created_at DESC, id);
 CREATE INDEX idx_instances_created_at ON df.instances (created_at DESC, id);
@@ -87,6 +93,9 @@ CREATE TABLE df.nodes (
     status_details jsonb,
     CONSTRAINT nodes_pkey PRIMARY KEY (instance_id, id)
 ) WITH (fillfactor = 60);  -- every row is updated once or more: leave room for it in the page
+
+COMMENT ON TABLE df.nodes IS
+    'Steps of the instances, with status, result and error. A role sees its own; better read with df.instance_nodes.';
 
 CREATE INDEX idx_nodes_instance ON df.nodes (instance_id);
 
@@ -146,11 +155,17 @@ CREATE TABLE df.vars (
     CONSTRAINT vars_pkey PRIMARY KEY (owner, name)
 );
 
+COMMENT ON TABLE df.vars IS
+    'Workflow variables, per role: df.setvar, df.getvar, df.unsetvar. A start captures those of its role.';
+
 CREATE TABLE df._worker_epoch (
     epoch_id     uuid        PRIMARY KEY,
     started_at   timestamptz DEFAULT pg_catalog.now(),
     last_seen_at timestamptz DEFAULT pg_catalog.now()
 );
+
+COMMENT ON TABLE df._worker_epoch IS
+    'One row. last_seen_at advances every few seconds as long as a proxy lives.';
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Row-level security: a role sees its own; the owner of the tables, superusers and BYPASSRLS see everything

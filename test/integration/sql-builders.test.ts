@@ -354,6 +354,36 @@ it('functions and operators have the signatures of the contract', async () => {
   ).toBe('df.explain(text)');
 });
 
+it('the catalogue says of functions what the contract says', async () => {
+  const named = (where: string) =>
+    value<string | null>(
+      schema.admin,
+      `SELECT string_agg(p.proname, ' ' ORDER BY p.proname COLLATE "C") FROM pg_proc AS p
+       WHERE p.pronamespace = 'df'::regnamespace AND (${where})`,
+    );
+  expect(await named("p.provolatile <> 'v'")).toBe(
+    'as_op duroxide_schema if_else_op if_then_op loop_prefix_op target_database',
+  );
+  expect(await named("p.proparallel <> 'u'")).toBe('duroxide_schema target_database');
+  expect(await named('p.prosecdef')).toBe('metrics');
+  expect(await named("NOT has_function_privilege('public', p.oid, 'EXECUTE')")).toBe(
+    'grant_usage http http_multipart metrics revoke_usage',
+  );
+  // \\df+, \\dt+, \\do and \\dn+ say what each is for
+  expect(
+    await value(
+      schema.admin,
+      `SELECT string_agg(o.what, ', ') FROM (
+         SELECT p.oid::regprocedure::text, 'pg_proc'::regclass, p.oid FROM pg_proc AS p WHERE p.pronamespace = 'df'::regnamespace
+         UNION ALL SELECT c.oid::regclass::text, 'pg_class', c.oid FROM pg_class AS c
+                   WHERE c.relnamespace = 'df'::regnamespace AND c.relkind IN ('r', 'v')
+         UNION ALL SELECT r.oid::regoperator::text, 'pg_operator', r.oid FROM pg_operator AS r WHERE r.oprnamespace = 'df'::regnamespace
+         UNION ALL SELECT n.nspname, 'pg_namespace', n.oid FROM pg_namespace AS n WHERE n.nspname IN ('df', '_df')
+       ) AS o (what, class, oid) WHERE obj_description(o.oid, o.class::name) IS NULL`,
+    ),
+  ).toBeNull();
+});
+
 it('200 steps are built and started in less than a second', async () => {
   const chain = Array.from({ length: 200 }, (_, n) => `'INSERT INTO t VALUES (${n})'`).join(' ~> ');
   const begun = performance.now();
