@@ -369,7 +369,7 @@ it('the catalogue says of functions what the contract says', async () => {
   expect(await named("NOT has_function_privilege('public', p.oid, 'EXECUTE')")).toBe(
     'grant_usage http http_multipart metrics revoke_usage',
   );
-  // \\df+, \\dt+, \\do and \\dn+ say what each is for
+  // psql shows what each is for
   expect(
     await value(
       schema.admin,
