@@ -3,13 +3,14 @@
  * them. Where a step starts another function, `SELECT df.start('...' ~> '...')`, its text goes the way of a client's
  * statement. Statements about the extension and its settings stay what they are.
  */
-import { createRewriter, OPERATORS, type PositionMap, type StatementRewriter } from '../rewrite/rewriter.js';
+import { OPERATORS, scan } from '../rewrite/recognise.js';
+import { createRewriter, type PositionMap, type StatementRewriter } from '../rewrite/rewriter.js';
 import type { ServerError } from '../upstream/session.js';
 
 /** What a session of a step is started with (serve.ts). */
 const SYNTAX = { clientEncoding: 'UTF8', standardConformingStrings: true } as const;
 
-/** Hardly any step has such characters; those that have are scanned in earnest. */
+/** Most steps have no such characters; those that have are scanned in earnest. */
 const POSSIBLE = /[~?!@]>|\|=>|[&|]/;
 
 /** A step's statements as they are sent. */
@@ -21,7 +22,13 @@ export interface SentStatements {
 
 /** Whether there may be something to qualify. Cheap. */
 export function mayHaveOperators(statements: readonly string[]): boolean {
-  return statements.some((sql) => POSSIBLE.test(sql));
+  return statements.some(mayHave);
+}
+
+function mayHave(sql: string): boolean {
+  if (!POSSIBLE.test(sql)) return false;
+  const bytes = Buffer.from(sql);
+  return (scan(bytes, 0, bytes.length) & OPERATORS) !== 0;
 }
 
 export class StepOperators {
@@ -41,10 +48,8 @@ export class StepOperators {
     const maps = new Map<number, PositionMap>();
     const sql = [...statements];
     for (const [index, statement] of statements.entries()) {
-      if (!POSSIBLE.test(statement)) continue;
-      const source = Buffer.from(statement);
-      if ((rewriter.scan(source, 0, source.length) & OPERATORS) === 0) continue;
-      const rewritten = await rewriter.rewrite(source, SYNTAX);
+      if (!mayHave(statement)) continue;
+      const rewritten = await rewriter.rewrite(Buffer.from(statement), SYNTAX);
       if (rewritten === null) continue;
       sql[index] = rewritten.sql.toString();
       maps.set(index, rewritten.positions);
