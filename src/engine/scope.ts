@@ -34,6 +34,11 @@ export class Scope {
     return `${this.path}::${this.generation}`;
   }
 
+  /** How a loop at the root of a branch shows while it runs, so that its end in a lost race is not taken for an old one. */
+  get firstStamp(): string {
+    return `${this.path}::1`;
+  }
+
   /** The generations of this scope and of those around it, joined by dots: with the node, it names one visit of it. */
   get generations(): string {
     return this.stamp

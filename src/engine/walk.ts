@@ -260,7 +260,7 @@ export class Walk {
     const marks: Entry[] = [];
     for (const strand of this.#strands) {
       for (const { node, scope } of strand.path) {
-        const stamp = scope.stamp;
+        const stamp = node === scope.root && node !== this.graph.root.id ? scope.firstStamp : scope.stamp;
         if (this.#marked.get(node) === stamp) continue;
         this.#marked.set(node, stamp);
         marks.push({ node, stamp, kind: 'r', value: null, due: null });
