@@ -65,6 +65,8 @@ export class Walk {
   #ending = false;
   /** Whether something was committed since the claim. */
   progressed = false;
+  /** A strand was given up: what it had sent may be committed without its being heard of. */
+  #abandoned = false;
   readonly #strands = new Set<Strand>();
   readonly #marked = new Map<string, string>();
 
@@ -152,6 +154,7 @@ export class Walk {
 
   /** Stops a branch that has lost a race, with the branches below it. */
   abandon(branch: Strand): void {
+    this.#abandoned = true;
     for (const strand of this.#strands) {
       if (!strand.isWithin(branch)) continue;
       const wasActive = strand.state === 'active' && !strand.stopped;
@@ -208,9 +211,10 @@ export class Walk {
     const entries = [...strand.pending];
     if (!this.progressed && entries.length > 0 && (end === null || end.kind === 'parked'))
       entries.unshift(SHOWN);
-    // while there is only one strand, what it has not heard of has not happened: it would have been halted
+    // while there was only ever one strand, what it has not heard of has not happened: it would have been halted
     const ends = end !== null && (end.kind === 'completed' || end.kind === 'failed');
-    if (ends && !this.progressed && this.journal.isEmpty && this.hasOneStrand) entries.unshift(UNJOURNALED);
+    const unheard = !this.hasOneStrand || this.#abandoned;
+    if (ends && !this.progressed && this.journal.isEmpty && !unheard) entries.unshift(UNJOURNALED);
     return { instance: id, token, entries, end, generation: strand.generation, events };
   }
 

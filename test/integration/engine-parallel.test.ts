@@ -187,6 +187,26 @@ describe('RACE', () => {
     expect([...scopes].every((stamp) => stamp!.startsWith(`${id}::1`))).toBe(true);
   });
 
+  test('also one that loses in a later iteration', async () => {
+    const id = await d.complete(`df.loop(df.sleep(1)) | df.sleep(4)`);
+    const loop = (await d.typed(id, 'LOOP'))[0]!;
+    expect(loop).toMatchObject({ status: 'failed', result: 'Loop branch cancelled after losing RACE' });
+    expect(loop.stamp).toBe(`${id}::1::${loop.id}::1`);
+    expect((await d.typed(id, 'SLEEP')).map(({ stamp }) => stamp)).toContainEqual(
+      expect.stringMatching(/::[34]$/),
+    );
+  });
+
+  test.each(['df.sleep(60)', `df.wait_for_signal('never')`, `'SELECT 1' ~> df.sleep(60)`])(
+    'what a loser has still written is gone with the end: %s',
+    async (loser) => {
+      for (let n = 0; n < 5; n += 1) {
+        const id = await d.complete(`(${loser}) | (df.sleep(0) ~> df.sleep(0))`);
+        expect(await d.value('SELECT count(*)::int FROM _df.journal WHERE instance_id = $1', [id])).toBe(0);
+      }
+    },
+  );
+
   test('break in the winner leaves the loop around the race', async () => {
     expect(await d.result(`df.loop(df.break('won') | df.sleep(30))`)).toBe('won');
   });
