@@ -84,7 +84,7 @@ export class Strand {
   #failed = false;
   /** Whether the open transaction may have a statement_timeout. */
   #timeLimited = false;
-  /** The last step is committed and its checkpoint is not: it ran outside a transaction, or in another database. */
+  /** The last step is done and its checkpoint is not: it ran outside a transaction, or outside this database. */
   #ahead = false;
 
   /** The open transaction has called functions of df: its commit may make instances due. */
@@ -206,6 +206,14 @@ export class Strand {
       this.check();
       this.#confirm();
     }
+  }
+
+  /**
+   * Something has been done that no transaction holds, and `pending` says so: it is committed before anything else that
+   * may take long. Not at once, so that the composites which end with it are stamped in the same commit.
+   */
+  isAhead(): void {
+    this.#ahead = true;
   }
 
   /** Gives the session back; nothing may be uncommitted. */

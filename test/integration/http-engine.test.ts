@@ -40,6 +40,20 @@ function refuses(port: number): Promise<boolean> {
 }
 const keys = (path: string) => web.seen(path).map(({ headers }) => headers['idempotency-key'] as string);
 
+test('a result is committed together with the end of what ends with it', async () => {
+  web.on('/ends', { body: 'x' });
+  const id = await d.complete(`('SELECT 1' ~> df.http('${web.url}/ends')) ~> df.sleep(1)`);
+  // a crash between the two would leave the inner THEN as if it had never ended
+  const commits = await d.value(
+    `SELECT count(DISTINCT n.xmin::text)::int FROM df.nodes AS n
+     WHERE n.instance_id = $1
+       AND (n.node_type = 'HTTP' OR n.right_node IN (SELECT h.id FROM df.nodes AS h
+                                                     WHERE h.instance_id = $1 AND h.node_type = 'HTTP'))`,
+    [id],
+  );
+  expect(commits).toBe(1);
+});
+
 describe('while a request is under way', () => {
   test('what came before is committed, the node shows as running, and there is no session', async () => {
     web.on('/hold', { hold: true });

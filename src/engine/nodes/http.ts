@@ -37,8 +37,8 @@ export async function visitHttp(walk: Walk, node: HttpNode, scope: Scope, strand
   const outcome = fits ? answered : failed(`Failed to keep the response: ${TOO_MUCH_KEPT}`);
   const value = outcome.kind === 'failed' ? outcome.error : outcome.result.text;
   strand.push({ node: node.id, stamp, kind: outcome.kind === 'failed' ? 'f' : 'c', value, due: null });
-  // at once: whatever comes next may take long, and until this is written a crash sends the request again
-  if (outcome.kind === 'done' && walk.graph.root.id !== node.id) await strand.flush();
+  // until this is written a crash sends the request again
+  strand.isAhead();
   return outcome;
 }
 
