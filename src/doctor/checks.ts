@@ -25,6 +25,16 @@ async function version(client: pg.Client): Promise<Finding[]> {
   return [{ state: 'ok', text }];
 }
 
+async function encoding(client: pg.Client): Promise<Finding[]> {
+  const { rows } = await client.query<{ server_encoding: string }>('SHOW server_encoding');
+  const name = rows[0]!.server_encoding;
+  const text = `encoding ${name}`;
+  if (name === 'UTF8') return [{ state: 'ok', text }];
+  const mend = "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0, and durable functions there";
+  if (name !== 'SQL_ASCII') return [{ state: 'fail', text, mend }];
+  return [{ state: 'warn', text: `${text}: results that are not UTF-8 come out wrong`, mend }];
+}
+
 async function role(client: pg.Client): Promise<Finding[]> {
   const { rows } = await client.query<{ name: string; super: boolean; standby: boolean }>(
     `SELECT rolname AS name, rolsuper AS super, pg_catalog.pg_is_in_recovery() AS standby
@@ -230,6 +240,7 @@ async function isInstalled(client: pg.Client): Promise<boolean> {
 /** In the order of the report. */
 export const checks: readonly Check[] = [
   version,
+  encoding,
   role,
   rights,
   schema,

@@ -28,6 +28,8 @@ export const CREATE_REGISTRY = `CREATE SCHEMA _df;
 
 const fileName = /^(\d{3})_([a-z0-9_]+)\.sql$/;
 const oldestServer = 140_000;
+/** Messages and drawings have characters that others lack. SQL_ASCII takes any bytes: they should be UTF-8. */
+const encodings = ['UTF8', 'SQL_ASCII'];
 
 /** The database cannot be brought to this program's schema; the message says why and what to do, in one line. */
 export class MigrationError extends Error {
@@ -59,7 +61,7 @@ export interface Migration {
  * @param client a connection of the admin role, outside a transaction
  * @param directory where the files are
  * @param onlyIfInstalled nothing is installed where nothing is
- * @throws NotInstalled in that case; MigrationError on a server older than 14, a schema df or _df that is not ours, a changed or unknown migration,
+ * @throws NotInstalled in that case; MigrationError on a server older than 14, a database in another encoding than UTF8, a schema df or _df that is not ours, a changed or unknown migration,
  * missing rights; what pg throws otherwise. What was applied before the error stays.
  */
 export async function migrate(
@@ -185,6 +187,7 @@ async function isInstalled(client: ClientBase): Promise<boolean> {
   const { rows } = await client.query<{
     version: number;
     version_text: string;
+    encoding: string;
     df: boolean;
     _df: boolean;
     migrations: boolean;
@@ -194,6 +197,7 @@ async function isInstalled(client: ClientBase): Promise<boolean> {
   }>(
     `SELECT current_setting('server_version_num')::int AS version,
             current_setting('server_version') AS version_text,
+            current_setting('server_encoding') AS encoding,
             d.df IS NOT NULL AS df,
             d._df IS NOT NULL AS _df,
             m.oid IS NOT NULL AS migrations,
@@ -211,6 +215,10 @@ async function isInstalled(client: ClientBase): Promise<boolean> {
   if (found === undefined) throw new MigrationError('the server did not answer');
   if (found.version < oldestServer)
     throw new MigrationError(`PostgreSQL ${found.version_text} is too old: 14 or later is needed`);
+  if (!encodings.includes(found.encoding))
+    throw new MigrationError(
+      `the encoding of this database is ${found.encoding}: durable functions need UTF8; what they work on may be in others (df.start, database => ...)`,
+    );
   if (found.extension)
     throw new MigrationError(
       'the extension pg_durable is installed in this database: drop it first, or use another database',

@@ -112,6 +112,27 @@ describe('migrate', () => {
 });
 
 describe('uninstall', () => {
+  it('says which encoding is needed, and installs nothing in another', async () => {
+    const root = await connect(database.superUrl);
+    const name = `${database.name}_latin`;
+    await root.query(
+      `CREATE DATABASE ${name} OWNER ${database.adminRole} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'`,
+    );
+    try {
+      const url = new URL(database.adminUrl);
+      url.pathname = `/${name}`;
+      const client = await connect(url.href);
+      await expect(migrate(client)).rejects.toThrow(
+        new MigrationError(
+          'the encoding of this database is LATIN1: durable functions need UTF8; what they work on may be in others (df.start, database => ...)',
+        ),
+      );
+      expect(await value(client, "SELECT to_regnamespace('_df') IS NULL")).toBe(true);
+    } finally {
+      await root.query(`DROP DATABASE ${name} WITH (FORCE)`);
+    }
+  });
+
   it('removes both schemas and can be followed by a new installation', async () => {
     const client = await connect();
     await migrate(client);
