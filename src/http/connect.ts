@@ -11,8 +11,8 @@ import { hostOf, portOf } from './policy.js';
 
 /** The way out of this process; tests have one of their own. */
 export interface Network {
-  /** Every address of a name. */
-  resolve(name: string): Promise<readonly string[]>;
+  /** Every address of a name; `role` is on whose behalf. */
+  resolve(name: string, role: string, signal: AbortSignal): Promise<readonly string[]>;
   /** A connection to one of the addresses, which are tried in their order. */
   connect(addresses: readonly string[], port: number, signal: AbortSignal): Promise<Socket>;
 }
@@ -34,11 +34,12 @@ export async function connectTo(
   url: URL,
   rules: ConnectRules,
   network: Network,
+  role: string,
   signal: AbortSignal,
 ): Promise<Socket> {
   const host = hostOf(url);
   const isAddress = isIP(host) !== 0;
-  const found = isAddress ? [host] : await unlessAborted(network.resolve(host), signal);
+  const found = isAddress ? [host] : await unlessAborted(network.resolve(host, role, signal), signal);
   const open = rules.blockPrivate ? found.filter((address) => !isRestricted(address)) : found;
   if (open.length === 0) {
     throw new Blocked(

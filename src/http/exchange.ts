@@ -23,6 +23,8 @@ export interface Request {
   readonly body: string | Buffer | null;
   /** For all of it: name lookup, connection, request, response. */
   readonly timeoutSeconds: number;
+  /** On whose behalf; only who else has to wait depends on it. */
+  readonly role: string;
 }
 
 export interface Response {
@@ -67,7 +69,7 @@ export async function exchange(
     headersTimeout: 0,
     bodyTimeout: 0,
     connect: (_options, answer) => {
-      connectTo(url, rules, network, signal).then(
+      connectTo(url, rules, network, request.role, signal).then(
         (socket) => {
           stage = 'asking';
           answer(null, socket);

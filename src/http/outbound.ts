@@ -48,7 +48,7 @@ export class Outbound {
 
 function systemNetwork(): Network {
   const resolver = new SystemResolver();
-  return { resolve: (name) => resolver.resolve(name), connect: connectDirectly };
+  return { resolve: (name, role, signal) => resolver.resolve(name, role, signal), connect: connectDirectly };
 }
 
 function rulesOf({ mode, allow, blockPrivate, maxResponseBytes, caFile }: HttpConfig): HttpRules {

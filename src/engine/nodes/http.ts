@@ -133,12 +133,20 @@ function buildRequest(
       headers: requestHeaders(call.headers, added, what),
       body: content.body,
       timeoutSeconds,
+      role: walk.instance.roleId ?? '',
     };
   }
   const { body, contentType } = encodeMultipart(content.parts);
   const others: Headers = call.headers.filter(([name]) => name.toLowerCase() !== 'content-type');
   added.push(['Content-Type', contentType]);
-  return { url, method, headers: requestHeaders(others, added, what), body, timeoutSeconds };
+  return {
+    url,
+    method,
+    headers: requestHeaders(others, added, what),
+    body,
+    timeoutSeconds,
+    role: walk.instance.roleId ?? '',
+  };
 }
 
 function toResult(

@@ -56,7 +56,7 @@ async function verdict(url: string, mode: 'off' | 'allowlist' | 'all'): Promise<
       throw new Error(`reached ${addresses.join(' or ')} port ${port}`);
     },
   };
-  const request = { url, method: 'GET', headers: [], body: null, timeoutSeconds: 5 } as const;
+  const request = { url, method: 'GET', headers: [], body: null, timeoutSeconds: 5, role: 'r' } as const;
   const rules = { mode, allow: ALLOW, blockPrivate: true, maxResponseBytes: 1024, ca: undefined };
   const failure = await exchange(request, rules, network, new AbortController().signal).then(
     () => undefined,
