@@ -12,7 +12,8 @@ interface Waiter {
 /**
  * Requests at the same time: a limit for all, and fairness between roles. When one ends, the next is of the role that
  * has the fewest under way, of equals the one that has waited longest: a role with slow endpoints keeps others waiting
- * for a request, not for all of its own.
+ * for a request, not for all of its own. A request may be slow for years, though: of ten slots and more no role has the
+ * last tenth, nor of the places to wait.
  */
 export class Slots {
   /** A lower one takes effect as requests end. */
@@ -29,9 +30,24 @@ export class Slots {
     this.limit = limit;
   }
 
-  /** Whether one can be had at once. */
-  get isFree(): boolean {
-    return this.#taken < this.limit && this.#waiting.length === 0;
+  /** Whether a role can have one at once. Whoever waits, waits for his own role's to end. */
+  isFree(role: string): boolean {
+    if (this.#taken >= this.limit || (this.#byRole.get(role) ?? 0) >= this.#most) return false;
+    return this.#waiting.every((one) => (this.#byRole.get(one.role) ?? 0) >= this.#most);
+  }
+
+  /** Whether a role can have one, or a place among those that wait: so many for each slot. */
+  hasRoom(role: string, waitingPerSlot: number): boolean {
+    if (this.isFree(role)) return true;
+    const places = this.limit * waitingPerSlot;
+    if (this.#waiting.length < places - Math.floor(places / 10)) return true;
+    const own = this.#waiting.filter((one) => one.role === role).length;
+    return this.#waiting.length < places && own < places / 10;
+  }
+
+  /** Of one role at the same time. */
+  get #most(): number {
+    return this.limit - Math.floor(this.limit / 10);
   }
 
   get waiting(): number {
@@ -41,7 +57,7 @@ export class Slots {
   /** Resolves when the slot is taken; `leave` gives it back. @throws the reason of the signal */
   enter(role: string, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return Promise.reject(signal.reason);
-    if (this.isFree) {
+    if (this.isFree(role)) {
       this.#take(role);
       return Promise.resolve();
     }
@@ -89,6 +105,7 @@ export class Slots {
       for (let i = 1; i < this.#waiting.length; i += 1) {
         if (this.#underWay(i) < this.#underWay(at)) at = i;
       }
+      if (this.#underWay(at) >= this.#most) return;
       const next = this.#waiting.splice(at, 1)[0] as Waiter;
       this.#take(next.role);
       next.begin();

@@ -79,14 +79,20 @@ describe('while a request is under way', () => {
   test('slow endpoints do not stall other work, and so many requests at most are open', async () => {
     web.on('/slow', { hold: true });
     await d.app.query(`SELECT df.start(df.http('${web.url}/slow', 'GET')) FROM generate_series(1, 200)`);
-    await until(() => web.held === 30, { what: '30 requests' });
+    // of the 30 one role has 27: the others are for others, however long it keeps its own
+    await until(() => web.held === 27, { what: '27 requests' });
+    const other = await d.connect(await d.user('other'));
+    await d.root.query(`GRANT EXECUTE ON FUNCTION df.http(text, text, text, jsonb, integer) TO PUBLIC`);
+    web.on('/other', { body: 'x' });
+    for (let i = 0; i < 5; i += 1) await d.complete(`df.http('${web.url}/other')`, other);
+    await other.end();
     const since = web.seen('/slow').length;
     for (let i = 0; i < 5; i += 1)
       expect(
         await d.rows(`'SELECT 1 AS a' ~> ('SELECT 2 AS a' & 'SELECT 3 AS a') ~> 'SELECT 4 AS a'`),
       ).toEqual([{ a: 4 }]);
-    expect(since).toBe(30);
-    expect(web.held).toBe(30);
+    expect(since).toBe(27);
+    expect(web.held).toBe(27);
     web.on('/slow', { body: 'fast now' });
     web.release();
     await until(

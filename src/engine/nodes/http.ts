@@ -78,7 +78,7 @@ async function attempt(walk: Walk, node: HttpNode, scope: Scope, strand: Strand)
 /** When more instances wait for a slot than should be held in memory, this one is given back for a while. */
 async function waitForRoom(walk: Walk, strand: Strand): Promise<void> {
   const { slots } = walk.context.outbound;
-  if (slots.isFree || slots.waiting < slots.limit * WAITING_PER_SLOT) return;
+  if (slots.hasRoom(walk.instance.roleId ?? '', WAITING_PER_SLOT)) return;
   await walk.waiting.standAside(strand, slots.turnAway());
 }
 

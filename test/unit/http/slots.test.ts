@@ -38,10 +38,10 @@ test('who gives up waiting takes nothing, and a higher limit lets the next in', 
   slots.limit = 2;
   slots.admit();
   await second;
-  expect(slots.isFree).toBe(false);
+  expect(slots.isFree('a')).toBe(false);
   slots.leave('a');
   slots.leave('a');
-  expect(slots.isFree).toBe(true);
+  expect(slots.isFree('a')).toBe(true);
 });
 
 test('those who are turned away come back one after the other, sooner where requests end fast', async () => {
@@ -59,4 +59,28 @@ test('those who are turned away come back one after the other, sooner where requ
     fast.leave('a');
   }
   expect(spread(fast)).toBeLessThan(slow);
+});
+
+test('a role whose requests never end leaves a tenth to others, of the slots and of the places to wait', async () => {
+  const slots = new Slots(20);
+  const began: string[] = [];
+  const enter = (role: string) => void slots.enter(role, never).then(() => began.push(role));
+  let evil = 0;
+  while (slots.hasRoom('evil', 4)) {
+    enter('evil');
+    evil += 1;
+  }
+  await settled();
+  expect([evil, began.length, slots.waiting]).toEqual([18 + 72, 18, 72]);
+  enter('honest');
+  enter('honest');
+  await settled();
+  expect(began.slice(18)).toEqual(['honest', 'honest']);
+  expect(slots.isFree('honest')).toBe(false);
+  expect(slots.hasRoom('honest', 4)).toBe(true);
+  enter('honest');
+  slots.leave('honest');
+  await settled();
+  expect(began.slice(18)).toEqual(['honest', 'honest', 'honest']);
+  expect(slots.hasRoom('evil', 4)).toBe(false);
 });
