@@ -97,7 +97,39 @@ export async function judge(root: pg.Client, orders: number, endpoint: Endpoint)
         `order ${number}: attempt ${shown} is shown, ${given.join(', ')} was given to the next step`,
       );
   }
+  faults.push(...(await judgeSchedules(root)));
   return { steps: expected.size - lost, duplicates, lost, faults };
+}
+
+/**
+ * Each wait for a schedule has chosen one time, once: the first of its schedule (every minute) after it began; and the
+ * step behind it came no earlier.
+ */
+async function judgeSchedules(root: pg.Client): Promise<string[]> {
+  const { rows } = await root.query<{ number: number; fault: string | null }>(
+    `SELECT o.number,
+            CASE WHEN t.waits <> 2 THEN t.waits || ' waits have chosen a time, of 2'
+                 WHEN t.choices <> 2 THEN 'a wait has chosen its time more than once'
+                 WHEN t.off THEN 'a time is not on the minute'
+                 WHEN t.latest > interval '1 minute' THEN 'a time was left out'
+                 WHEN b.at < t.first OR e.at < t.last THEN 'a step came before its time' END AS fault
+     FROM chaos.orders AS o
+     LEFT JOIN chaos.trace AS b ON b.instance = o.number AND b.step = 'b'
+     LEFT JOIN chaos.trace AS e ON e.instance = o.number AND e.step = 'end'
+     CROSS JOIN LATERAL (
+         SELECT count(DISTINCT node) AS waits, count(DISTINCT (node, tick)) AS choices,
+                bool_or(tick <> date_trunc('minute', tick)) AS off, max(tick - at) AS latest,
+                min(tick) AS first, max(tick) AS last
+         FROM chaos.ticks AS c WHERE c.instance = o.instance) AS t
+     WHERE o.number = ANY ($1)`,
+    [await scheduled(root)],
+  );
+  return rows.flatMap(({ number, fault }) => (fault === null ? [] : [`schedule: order ${number}: ${fault}`]));
+}
+
+async function scheduled(root: pg.Client): Promise<number[]> {
+  const { rows } = await root.query<{ number: number }>('SELECT number FROM chaos.orders');
+  return rows.map(({ number }) => number).filter((number) => order(number).kind === 'schedule');
 }
 
 /** What the database says of instances that do not end. */

@@ -7,11 +7,13 @@
  */
 export const SCHEMA = `
 CREATE SCHEMA chaos;
+CREATE FUNCTION chaos.engine_now() RETURNS timestamptz LANGUAGE sql SECURITY DEFINER
+    RETURN clock_timestamp() + (SELECT c.shift FROM _df.clock AS c);
 CREATE TABLE chaos.trace (
     instance  int         NOT NULL,
     step      text        NOT NULL,
     iteration int         NOT NULL,
-    at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    at        timestamptz NOT NULL DEFAULT chaos.engine_now(),
     backend   int         NOT NULL DEFAULT pg_backend_pid()
 );
 CREATE INDEX ON chaos.trace (instance, step);
@@ -21,6 +23,17 @@ CREATE TABLE chaos.orders (number int PRIMARY KEY, instance text NOT NULL);
 CREATE TABLE chaos.sent (number int, signal int, PRIMARY KEY (number, signal));
 -- which attempt at a request the step behind it was given
 CREATE TABLE chaos.replies (instance int NOT NULL, attempt int NOT NULL);
+-- the times that schedules have chosen, and when
+CREATE TABLE chaos.ticks (instance text NOT NULL, node text NOT NULL, tick timestamptz NOT NULL,
+                          at timestamptz NOT NULL DEFAULT chaos.engine_now());
+CREATE FUNCTION chaos.note_tick() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    INSERT INTO chaos.ticks (instance, node, tick)
+    VALUES (NEW.instance_id, NEW.node_id, to_timestamp(NEW.value::float8));
+    RETURN NULL;
+END $$;
+CREATE TRIGGER note_tick AFTER INSERT OR UPDATE ON _df.journal
+    FOR EACH ROW WHEN (NEW.kind = 't' AND NEW.value IS NOT NULL) EXECUTE FUNCTION chaos.note_tick();
 CREATE FUNCTION chaos.dawdle() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_sleep(random() * 0.02);
