@@ -110,7 +110,8 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
       log,
     });
     const launches = createLaunches(config, servers.engine, credentials, () => executor.wake(), log);
-    closers.push(() => launches.close());
+    // the callers have gone: what still runs for one of them is rolled back
+    closers.push(() => atMost(FAREWELL_MS, launches.close()));
     await launches.start();
     const clientAuth = await clientAuthentication(config, admin, log);
     if (clientAuth.mode === 'scram') {
@@ -132,7 +133,7 @@ export async function serve(config: Config, log: Logger, network?: Network): Pro
     const addresses = await proxy.listen();
     // both at once: neither needs the other to end what it has begun
     closers.push(() => Promise.all([proxy.close(graceMs), executor.stop(graceMs)]));
-    closers.push(() => installation.close());
+    closers.push(() => atMost(FAREWELL_MS, installation.close()));
     await installation.begin(executor, config.installOnStart);
     const cancellations = listenForCancellations(admin, log, (of) => executor.verify(of));
     closers.push(() => atMost(FAREWELL_MS, cancellations.close()));

@@ -298,3 +298,25 @@ async function connect(proxy: SpawnedProxy): Promise<pg.Client> {
   await client.connect();
   return client;
 }
+
+it('a stop does not wait for a launch that waits for a lock', async () => {
+  const own = await Durable.open({ drain_timeout: '1s' });
+  const locker = new pg.Client({ connectionString: own.database.superUrl });
+  await locker.connect();
+  try {
+    await locker.query('BEGIN; LOCK TABLE df.nodes');
+    const launched = start(await own.connect(), 'stopped').catch(() => 'failed');
+    await own.app.end();
+    await until(() =>
+      own.value(`SELECT true FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+        AND application_name = 'pg_durable:backend:new-transaction'`),
+    );
+    const began = performance.now();
+    await own.proxy.stop();
+    expect(performance.now() - began).toBeLessThan(10_000);
+    expect(await launched).toBe('failed');
+  } finally {
+    await locker.end();
+    await own.close();
+  }
+});
