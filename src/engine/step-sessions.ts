@@ -70,7 +70,7 @@ export class StepSessions {
     captures: number,
   ): Promise<Extract<StepResult, { kind: 'refused' }>> {
     const role = this.#walk.instance.role as string;
-    const { login, expired } = await this.#walk.context.roleState(role);
+    const { login, expired } = await this.#walk.ask(this.#walk.context.roleState(role));
     strand.check();
     if (!login) return { kind: 'refused', text: this.noConnection(failure.message), code: NO_LOGIN };
     const why = whyNoLogin(role, failure, expired);
@@ -93,7 +93,7 @@ export class StepSessions {
   /** Why the role can have no session any more; null while it can. */
   async roleIsGone(): Promise<string | null> {
     const { role, graph } = this.#walk.instance;
-    if (role !== null && (await this.#walk.context.roleState(role)).login) return null;
+    if (role !== null && (await this.#walk.ask(this.#walk.context.roleState(role))).login) return null;
     const name = role ?? graph.role;
     return this.noConnection(
       `role "${name}" ${role === null ? 'does not exist' : 'is not permitted to log in'}`,

@@ -1,5 +1,4 @@
 /** How the nodes of a walk come to their signals, and which of them the database may forget. */
-import type { SignalRow } from '../state/claim.js';
 import type { Strand } from './strand.js';
 import type { Walk } from './walk.js';
 
@@ -16,12 +15,7 @@ export async function nextSignal(
   const found = walk.inbox.next(name, after);
   if (found !== undefined && found.data !== null) return { pos: found.pos, data: found.data };
   if (found === undefined && !walk.inbox.partial) return null;
-  let row: SignalRow | null;
-  try {
-    row = await walk.context.readSignal(walk.instance.id, name, after);
-  } catch {
-    return walk.haltHere({ retryIn: 1, counts: false });
-  }
+  const row = await walk.ask(walk.context.readSignal(walk.instance.id, name, after));
   strand.check();
   if (row === null) return null;
   const [seq, pos, , data] = row;

@@ -46,6 +46,9 @@ const SMALL = 8 * 1024;
 /** Why a step or a composite fails whose result does not fit. */
 export const TOO_MUCH_KEPT = 'the results of the instance are larger than 128 MiB together';
 
+/** SQLSTATEs of a server that cannot answer now. */
+const UNAVAILABLE = /^(?:08|53|55|57)/;
+
 export class Walk {
   readonly instance: ClaimedInstance;
   readonly graph: Graph;
@@ -236,6 +239,26 @@ export class Walk {
   confirm(entries: readonly Entry[]): void {
     this.journal.confirm(entries);
     this.progressed = true;
+  }
+
+  /**
+   * The answer to a question of the engine's to the database. Where there is none (the connection was cut, say), the
+   * instance is given back and goes on from there soon: that is nobody's fault, and counts as no attempt.
+   * @throws what the database says of the question; Stopped
+   */
+  async ask<T>(question: Promise<T>): Promise<T> {
+    try {
+      return await question;
+    } catch (error) {
+      const { code, severity } = error as { code?: string; severity?: string };
+      if (severity !== undefined && !UNAVAILABLE.test(code ?? '')) throw error;
+      if (!this.#isHalted)
+        this.context.log.warn(
+          { instance: this.instance.id, code },
+          'the database did not answer, trying again',
+        );
+      return this.haltHere({ retryIn: 1, counts: false });
+    }
   }
 
   /** Writes a checkpoint that belongs to no step. */

@@ -248,6 +248,27 @@ describe('what may be built', () => {
   });
 });
 
+test('a connection that is cut while the time is asked for costs no attempt, and is no error', async () => {
+  const definition = String(await d.value(`SELECT pg_get_functiondef('_df.now()'::regprocedure)`));
+  await d.root.query(definition.replace(/\bBEGIN\b/, 'BEGIN PERFORM pg_sleep(0.5);'));
+  let id: string;
+  try {
+    id = await d.start(`df.wait_for_schedule('0 0 1 1 *') ~> 'SELECT 3 AS after'`);
+    await until(() =>
+      d.value(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
+               AND state = 'active' AND query LIKE 'SELECT (pg_catalog.date_part%' AND pid <> pg_backend_pid()`),
+    );
+  } finally {
+    await d.root.query(definition);
+  }
+  await goTo(await due(id));
+  expect(await d.ended(id)).toBe('completed');
+  expect(d.proxy.logLines.filter((line) => line.includes('could not be continued'))).toEqual([]);
+  expect(d.proxy.logLines.filter((line) => line.includes(`"instance":"${id}"`)).join()).toMatch(
+    /did not answer/,
+  );
+});
+
 test('a wait survives the proxy that began it', async () => {
   const first = await startProxy({ database: d.database });
   const id = await d.start(`df.wait_for_schedule('0 0 1 1 *') ~> 'SELECT 2 AS after'`);

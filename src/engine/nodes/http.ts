@@ -86,14 +86,8 @@ async function waitForRoom(walk: Walk, strand: Strand): Promise<void> {
 async function checkPrivilege(walk: Walk, { type }: HttpNode): Promise<void> {
   const { roleId, graph } = walk.instance;
   const name = walk.instance.role ?? graph.role;
-  let privilege: HttpPrivilege;
-  try {
-    privilege = roleId === null ? { kind: 'dropped' } : await walk.context.httpPrivileges.of(roleId, type);
-  } catch (error) {
-    const { code } = error as { code?: string };
-    walk.context.log.warn({ instance: walk.instance.id, code }, 'privileges not seen, trying again');
-    return walk.haltHere({ retryIn: 1, counts: false });
-  }
+  const privilege: HttpPrivilege =
+    roleId === null ? { kind: 'dropped' } : await walk.ask(walk.context.httpPrivileges.of(roleId, type));
   if (privilege.kind === 'dropped') {
     throw new HttpFailure(`HTTP privilege check failed for role '${name}': role "${name}" does not exist`);
   }

@@ -33,7 +33,7 @@ export async function visitSchedule(
     tick = Number(record.value) * 1000;
     await walk.waiting.wait(strand, (record.dueAt ?? 0) - performance.now());
   } else {
-    const now = await walk.context.now();
+    const now = await walk.ask(walk.context.now());
     strand.check();
     const next = findTick(node.expression, now);
     if (typeof next === 'string') {
@@ -47,7 +47,7 @@ export async function visitSchedule(
     await walk.waiting.wait(strand, tick - now);
   }
   for (;;) {
-    const left = tick - (await walk.context.now());
+    const left = tick - (await walk.ask(walk.context.now()));
     strand.check();
     if (left <= 0) break;
     await walk.waiting.wait(strand, left);
