@@ -42,6 +42,12 @@ export interface Response {
 /** What setTimeout can wait for. */
 const LONGEST_MS = 2 ** 31 - 1;
 const TIMED_OUT = new Error('timed out');
+/** Interim responses, chunk extensions and the like are no part of a body, and have no end of their own. */
+const ENDLESS = new Error('the server sends more around the response than belongs to one');
+const BESIDES_BYTES = 1024 * 1024;
+/** In chunks of one byte each there are six for each. */
+const PER_BODY_BYTE = 8;
+const LOOK_EVERY_MS = 250;
 const PRINTABLE = /^[\t\x20-\x7e]*$/;
 
 /**
@@ -63,6 +69,7 @@ export async function exchange(
   if (cancel.aborted) throw cancel.reason;
   cancel.addEventListener('abort', cancelled);
   const timer = setTimeout(() => stop.abort(TIMED_OUT), Math.min(request.timeoutSeconds * 1000, LONGEST_MS));
+  let look: NodeJS.Timeout | undefined;
   let stage: 'connecting' | 'asking' | 'reading' = 'connecting';
   const client = new Client(url.origin, {
     pipelining: 0, // no second request: Connection: close
@@ -72,6 +79,10 @@ export async function exchange(
       connectTo(url, rules, network, request.role, signal).then(
         (socket) => {
           stage = 'asking';
+          look = setInterval(() => {
+            const most = BESIDES_BYTES + (stage === 'reading' ? rules.maxResponseBytes * PER_BODY_BYTE : 0);
+            if (socket.bytesRead > most) stop.abort(ENDLESS);
+          }, LOOK_EVERY_MS);
           answer(null, socket);
         },
         (error: Error) => answer(error, null),
@@ -101,9 +112,12 @@ export async function exchange(
   } catch (error) {
     if (cancel.aborted) throw cancel.reason;
     if (error instanceof HttpFailure) throw error;
-    throw new HttpFailure(failureText(request, stage, signal.aborted, error));
+    throw new HttpFailure(
+      failureText(request, stage, signal.reason === TIMED_OUT, signal.aborted ? signal.reason : error),
+    );
   } finally {
     clearTimeout(timer);
+    clearInterval(look);
     cancel.removeEventListener('abort', cancelled);
     client.destroy().catch(() => {});
   }

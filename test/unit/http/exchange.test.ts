@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connectDirectly, type Network } from '../../../src/http/connect.js';
@@ -130,6 +130,39 @@ describe('names and connections', () => {
 
 describe('failures', () => {
   const url = (path: string) => at('x.example', path);
+  test('an answer that is nothing but what may stand around one', async () => {
+    const streams = {
+      'an interim response after the other': ['', 'HTTP/1.1 103 Early Hints\r\nlink: <x>\r\n\r\n'],
+      'a status line without end': ['HTTP/1.1 200 ', 'a'],
+      'a chunk extension without end': ['HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;', 'a'],
+    } as const;
+    for (const [what, [first, again]] of Object.entries(streams)) {
+      const server = createServer((socket) => {
+        const more = Buffer.from(again.repeat(50_000));
+        const go = (): void => {
+          while (!socket.destroyed && socket.write(more));
+        };
+        socket.on('error', () => {}).on('drain', go);
+        socket.once('data', () => {
+          socket.write(first);
+          go();
+        });
+      });
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      const { port } = server.address() as AddressInfo;
+      const said = await failure(
+        send(`http://x.example:${port}/`, { timeoutSeconds: 60 }, system, { maxResponseBytes: 1000 }),
+      );
+      expect([what, said]).toEqual([
+        what,
+        expect.stringMatching(
+          /^(HTTP request failed: http:\S+ -|Failed to read response body:) the server sends more around the response than belongs to one$/,
+        ),
+      ]);
+      await new Promise((resolve) => server.close(resolve));
+    }
+  });
+
   test('the connection', async () => {
     expect(await failure(send('http://user:secret@x.example:1/'))).toBe(
       'HTTP connection failed: http://user:***@x.example:1/ - connect ECONNREFUSED 127.0.0.1:1',
