@@ -85,11 +85,16 @@ BEGIN
         WHERE u.id = v_id AND u.status IN ('completed', 'failed', 'cancelled')
         FOR UPDATE SKIP LOCKED;
         CONTINUE WHEN NOT FOUND;
-        DELETE FROM df.nodes AS n WHERE n.instance_id = v_id;
-        GET DIAGNOSTICS v_count = ROW_COUNT;
-        v_rows := v_rows + v_count + 1;
-        DELETE FROM df.instances AS u WHERE u.id = v_id;
-        removed := removed + 1;
+        BEGIN
+            DELETE FROM df.nodes AS n WHERE n.instance_id = v_id;
+            GET DIAGNOSTICS v_count = ROW_COUNT;
+            v_rows := v_rows + v_count + 1;
+            DELETE FROM df.instances AS u WHERE u.id = v_id;
+            removed := removed + 1;
+        EXCEPTION
+            WHEN lock_not_available THEN
+                NULL;  -- a node that somebody refers to in a transaction that is open
+        END;
     END LOOP;
 END
 $$;

@@ -134,6 +134,30 @@ describe('retention', () => {
     await gone(locked);
   });
 
+  test('passes over an instance with a node that an open transaction refers to', async () => {
+    const referred = await d.complete(`'SELECT 1'`);
+    const free = await d.complete(`'SELECT 1'`);
+    const node = (await d.nodes(referred))[0]!.id;
+    await d.app.query('BEGIN');
+    await d.app.query('SET CONSTRAINTS df.nodes_left_node_same_instance_fkey IMMEDIATE');
+    await d.app.query(
+      `INSERT INTO df.nodes (id, instance_id, node_type, left_node, submitted_by)
+       VALUES ('ffffffff', $1, 'LOOP', $2, quote_ident(current_user)::regrole)`,
+      [referred, node],
+    );
+    await d.root.query(
+      `UPDATE df.instances SET completed_at = 'epoch'::timestamptz + '1 day' WHERE id = $1`,
+      [free],
+    );
+    await d.root.query(`UPDATE df.instances SET completed_at = 'epoch' WHERE id = $1`, [referred]);
+    await d.root.query('DELETE FROM _df.retention');
+    await gone(free);
+    expect(await exists(referred)).toBe(true);
+    await d.app.query('ROLLBACK');
+    await d.root.query('DELETE FROM _df.retention');
+    await gone(referred);
+  });
+
   test('is one pass in an interval, however many proxies there are', async () => {
     const begin = async () => (await d.root.query('SELECT _df.begin_pass(3600) AS b')).rows[0].b as boolean;
     await d.root.query('DELETE FROM _df.retention');
