@@ -78,11 +78,23 @@ export async function judge(root: pg.Client, orders: number, endpoint: Endpoint)
      UNION ALL SELECT 'due instances', count(*)::int FROM _df.instances WHERE wake_at IS NOT NULL`,
   );
   for (const { what, count } of left.rows) if (count > 0) faults.push(`${count} ${what} are left`);
+  // a key names the node and its visit, and nothing of the attempt
+  const http = new Map<string, Set<string>>();
+  const nodes = await root.query<{ instance_id: string; id: string }>(
+    `SELECT instance_id, id FROM df.nodes WHERE node_type = 'HTTP'`,
+  );
+  for (const { instance_id, id } of nodes.rows)
+    http.set(instance_id, (http.get(instance_id) ?? new Set()).add(id));
   for (let number = 1; number <= orders; number += 1) {
     const { kind, requests = 0 } = order(number);
     const keys = endpoint.keys(number);
     if (keys.size !== requests)
       faults.push(`${kind}: ${keys.size} idempotency keys for ${requests} requests of order ${number}`);
+    for (const key of keys) {
+      const [instance = '', node = ''] = key.split(':');
+      if (http.get(instance)?.has(node) !== true || !/^\w+:\w+:[\d.]+$/.test(key))
+        faults.push(`${kind}: order ${number} has the idempotency key ${key}`);
+    }
   }
   const replies = await root.query<{ number: number; given: number[]; shown: string | null }>(
     `SELECT o.number, array_agg(r.attempt) AS given, min(n.result ->> 'body') AS shown
