@@ -25,6 +25,8 @@ export class Inbox {
   version = 0;
   /** Whether there was ever anything: then rows may be left in the database. */
   used = false;
+  /** Taken since the last look which of them nobody can take any more. */
+  taken = 0;
   #signals: Signal[] = [];
   /** Here are all up to this position. */
   #through = Number.POSITIVE_INFINITY;

@@ -34,7 +34,7 @@ export class Scope {
     return `${this.path}::${this.generation}`;
   }
 
-  /** How a loop at the root of a branch shows while it runs, so that its end in a lost race is not taken for an old one. */
+  /** How a loop that is this scope's root shows while it runs: its end is then never taken for an old one, also in a lost race. */
   get firstStamp(): string {
     return `${this.path}::1`;
   }

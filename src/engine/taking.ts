@@ -32,7 +32,10 @@ export async function lookForSignals(walk: Walk, strand: Strand): Promise<void> 
 
 /** A loop that is never parked must not keep what it has taken. */
 export function tidyInbox(walk: Walk): void {
-  if (walk.inbox.size < TIDY_AT) return;
+  // a look costs the number of names times that of strands: not at each signal, where few of many can go
+  walk.inbox.taken += 1;
+  if (walk.inbox.size < TIDY_AT || walk.inbox.taken < walk.inbox.size / 8) return;
+  walk.inbox.taken = 0;
   const gone = walk.inbox.gone((name) => walk.floorOf(name, true));
   if (gone.length === 0) return;
   walk.inbox.drop(gone);

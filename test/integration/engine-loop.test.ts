@@ -291,3 +291,11 @@ describe('max_loop_iterations', () => {
     }
   });
 });
+
+test('a loop within a sequence shows as running where it will end, so that a late note of it changes nothing', async () => {
+  const id = await d.start(`'SELECT 1' ~> df.loop(df.sleep(60))`);
+  await d.parked(id);
+  const loop = (await d.typed(id, 'LOOP'))[0]!;
+  expect([loop.status, loop.stamp]).toEqual(['running', `${id}::1::${loop.id}::1`]);
+  await d.app.query('SELECT df.cancel($1)', [id]);
+});

@@ -14,6 +14,9 @@ export async function visitLoop(walk: Walk, node: LoopNode, scope: Scope, strand
   // a loop at the root of a scope counts its iterations there; any other has a scope of its own
   const own = scope.root === node.id;
   const inner = own ? scope : scope.child(node.id);
+  // it shows as running where it will end: a note of that which comes late is then known for one
+  const entered = strand.path.at(-1);
+  if (!own && entered !== undefined) strand.path.splice(-1, 1, { node: entered.node, scope: inner });
   const before: LoopStart = { names: new Map(inner.names), positions: new Map(inner.positions) };
 
   const record = walk.journal.loop(node.id, inner.path);

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Durable } from '../durable.js';
 import type { HttpStandIn } from '../http-stand-in.js';
-import { childrenOf, type Graph, identify } from './graph.js';
+import { childrenOf, everyNode, type Graph, identify } from './graph.js';
 import { infer, type ShownNode } from './inference.js';
 import { Model, type Trace } from './model.js';
 
@@ -41,7 +41,9 @@ export async function differences(d: Durable, web: HttpStandIn, id: string, grap
   if (output !== text) differ('output', output, text);
   if (kind !== 'failed' && !same(instance.result, text)) differ('df.result', instance.result, text);
 
-  const failsAtCommit = text.includes('violates foreign key');
+  const failsAtCommit = everyNode(graph).some(
+    (node) => node.type === 'SQL' && node.kind.is === 'fails at COMMIT',
+  );
   everyRow(graph, (node, row) => {
     const what = `${node.type} ${row.id}`;
     const visit = model.visits.get(node);
