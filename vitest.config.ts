@@ -15,7 +15,7 @@ const ALONE = [
 ];
 
 // One real server for the whole run (test/support/global.ts). Most tests of the integration project wait more than
-// they work, so two files run at the same time; groups of projects run one after another.
+// they work, so three files run at the same time; groups of projects run one after another.
 export default defineConfig({
   test: {
     projects: [
@@ -40,7 +40,7 @@ export default defineConfig({
           ],
           exclude: [...configDefaults.exclude, ...ALONE],
           globalSetup: ['test/support/global.ts'],
-          maxWorkers: 2,
+          maxWorkers: 3,
           sequence: { groupOrder: 1 },
         },
       },
