@@ -67,7 +67,11 @@ export class ProxyProcess {
       await delay(100);
       return await this.start();
     }
-    if (match === null || this.#program !== run) return;
+    if (this.#program !== run) return;
+    if (match === null) {
+      this.crash = `${this.name} does not listen: ${run.stderr().slice(-4000)}`;
+      return;
+    }
     this.port = Number(match[1]);
     this.state = 'up';
     onUp(this);

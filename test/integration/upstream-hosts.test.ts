@@ -249,6 +249,9 @@ describe('a server on a Unix socket', () => {
 
 describe('a role or password that is changed while the proxy runs', () => {
   it('of the admin is an error in the log, tried again until it is right', async () => {
+    // the schemas belong to who has installed them, and no other admin role works with them
+    const uninstall = () => first.query('DROP SCHEMA IF EXISTS df, _df CASCADE');
+    await uninstall();
     const proxy = await startProxyAt(url([first], '', 'dba'), SETTINGS);
     const logged = () => proxy.logLines.filter((line) => line.includes('refuses the admin role'));
     try {
@@ -263,6 +266,7 @@ describe('a role or password that is changed while the proxy runs', () => {
       await client.end();
     } finally {
       await proxy.stop();
+      await uninstall();
     }
   });
 });
