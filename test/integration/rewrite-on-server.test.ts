@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRewriter, type Rewritten, type StatementRewriter } from '../../src/rewrite/rewriter.js';
 import { migrate } from '../../src/state/migrate.js';
+import { guideStatements } from '../conformance/guide-statements.js';
 import { query } from '../support/frontend.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { RawClient } from '../support/raw-client.js';
@@ -17,8 +17,7 @@ import { seed } from '../unit/rewrite/seed.js';
  * same place of the user's text.
  */
 
-const guide = readFileSync(new URL('../unit/rewrite/guide-examples.sql', import.meta.url), 'utf8');
-const examples = guide.trim().split('\n\n').slice(1);
+const examples = guideStatements();
 
 let database: TestDatabase;
 let rewriter: StatementRewriter;

@@ -1,13 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRewriter, OPERATORS, type StatementRewriter } from '../../../src/rewrite/rewriter.js';
+import { guideStatements } from '../../conformance/guide-statements.js';
 import { comparable, countOperators, loadGrammar } from './trees.js';
 
 const UTF8 = { clientEncoding: 'UTF8', standardConformingStrings: true };
-const examples = readFileSync(new URL('guide-examples.sql', import.meta.url), 'utf8')
-  .trim()
-  .split('\n\n')
-  .slice(1);
+const examples = guideStatements();
 
 let rewriter: StatementRewriter;
 beforeAll(async () => {
