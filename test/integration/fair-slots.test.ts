@@ -45,6 +45,23 @@ async function overtakenBy(client: pg.Client, sql = 'SELECT 1'): Promise<number>
   )) as number;
 }
 
+/**
+ * Once steps of the application have written to public.done: starts five steps, one after another.
+ * @returns how many steps of the application have been done during each of them
+ */
+async function stepsMeanwhile(client: pg.Client): Promise<number[]> {
+  const done = async () => (await d!.value('SELECT count(*)::int FROM public.done')) as number;
+  await until(async () => (await done()) > 2);
+  const counts: number[] = [];
+  for (let n = 0; n < 5; n += 1) {
+    const before = await done();
+    const one = await d!.start(`'SELECT 1'`, client);
+    expect(await d!.ended(one)).toBe('completed');
+    counts.push((await done()) - before);
+  }
+  return counts;
+}
+
 const median = (numbers: number[]) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)]!;
 
 describe('a role that floods the executor delays another role by about one step', () => {
@@ -89,15 +106,7 @@ describe('a role that floods the executor delays another role by about one step'
       extra_nodes: Array.from({ length: 198 }, () => branch),
     };
     const id = await d.start('$1', d.app, [JSON.stringify(join)]);
-    const done = async () => (await d!.value('SELECT count(*)::int FROM public.done')) as number;
-    await until(async () => (await done()) > 2);
-    const counts: number[] = [];
-    for (let n = 0; n < 5; n += 1) {
-      const before = await done();
-      const one = await d.start(`'SELECT 1'`, other);
-      expect(await d.ended(one)).toBe('completed');
-      counts.push((await done()) - before);
-    }
+    const counts = await stepsMeanwhile(other);
     expect(median(counts)).toBeLessThan(25);
     expect(await d.status(id)).toBe('running');
     await other.end();
@@ -109,15 +118,7 @@ describe('a role that floods the executor delays another role by about one step'
     await d.app.query('CREATE TABLE done (n int)');
     const chain = Array.from({ length: 200 }, () => `'INSERT INTO public.done SELECT 1 FROM pg_sleep(0.01)'`);
     await flood(chain.join(' ~> '), 6);
-    const done = async () => (await d!.value('SELECT count(*)::int FROM public.done')) as number;
-    await until(async () => (await done()) > 2);
-    const counts: number[] = [];
-    for (let n = 0; n < 5; n += 1) {
-      const before = await done();
-      const one = await d.start(`'SELECT 1'`, other);
-      expect(await d.ended(one)).toBe('completed');
-      counts.push((await done()) - before);
-    }
+    const counts = await stepsMeanwhile(other);
     expect(median(counts)).toBeLessThan(30);
     await other.end();
   });
